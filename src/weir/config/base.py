@@ -1,0 +1,19 @@
+"""Base of every typed section of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+
+class Config(BaseModel):
+    """A typed part of params.yaml: unknown keys are errors, values are final, NaN is refused."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+"""Name of a node: lower-case words and digits joined by single hyphens."""
