@@ -1,0 +1,53 @@
+"""Reading params.yaml as YAML 1.2, the dialect of DVC, and finding the line of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from weir.errors import UserError
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        UserError: the file is missing, is not YAML, repeats a key or is no mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); run from the repository root, or pass "
+            "--params FILE"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        problem = " ".join((error.problem or "not valid YAML").split()).partition(" with value ")[0]
+        raise UserError(f"{path}:{line}: {problem}; mend the YAML there") from error
+    except YAMLError as error:
+        raise UserError(f"{path}: {' '.join(str(error).split())}; mend the YAML") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must be a mapping of sections such as `datasets:` and `stage1:`")
+    return content
+
+
+def line_of(path: Path, keys: Sequence[str | int]) -> int | None:
+    """Line (from 1) at which the deepest existing key of `keys` stands."""
+    node: Any = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
+    line = None
+    for key in keys:
+        try:
+            mark = node.lc.key(key) if isinstance(node, dict) else node.lc.item(key)
+            line, node = mark[0] + 1, node[key]
+        except (KeyError, AttributeError, IndexError, TypeError):
+            break
+    return line

@@ -1,0 +1,142 @@
+"""Nodes of params.yaml that are particular to forecasting."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from weir.config.base import Config, NodeName
+from weir.config.nodes import Distill, Evaluate, Teacher
+from weir.config.training import Training
+from weir.tasks.forecast.dataset_config import ForecastDataset
+
+
+class Backbone(Config):
+    """Shape of the iTransformer: one token per variable."""
+
+    width: PositiveInt = Field(64, description="Width of a variable's token.")
+    layers: PositiveInt = Field(2, description="Transformer blocks.")
+    heads: PositiveInt = Field(4, description="Attention heads; divides `width`.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of tokens and blocks.")
+    head: Literal["student_t", "gaussian", "point"] = Field(
+        "student_t", description="Marginal law that the head describes."
+    )
+    cycle: bool = Field(True, description="Learn the dataset's cycle and forecast the rest.")
+    linear_skip: bool = Field(True, description="Add a linear map from history to future.")
+    floor: PositiveFloat = Field(
+        0.1, description="Least scale of a window's instance normalisation, in training deviations."
+    )
+
+
+class ForecastStage1(Config):
+    """Stage 1: a backbone that forecasts a location, a scale and a tail for each value."""
+
+    dataset: NodeName = Field(description="The dataset node to train on.")
+    model: Literal["itransformer"] = Field("itransformer", description="Architecture.")
+    backbone: Backbone = Field(default_factory=Backbone, description="Shape of the backbone.")
+    point_weight: NonNegativeFloat = Field(
+        0.5, description="Weight of the squared error beside the likelihood."
+    )
+    training: Training = Field(default_factory=Training, description="Optimisation.")
+
+
+class Velocity(Config):
+    """Shape of the velocity network: variate tokens with adaLN-zero."""
+
+    width: PositiveInt = Field(96, description="Width of a token.")
+    layers: PositiveInt = Field(2, description="Transformer blocks.")
+    heads: PositiveInt = Field(4, description="Attention heads; divides `width`.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the blocks.")
+
+
+class FlowSettings(Config):
+    """The generative process of the residual around the deterministic forecast."""
+
+    process: Literal["flow_matching"] = Field("flow_matching", description="Generative process.")
+    source: Literal["correlated", "isotropic"] = Field(
+        "correlated",
+        description="Law of the noise: the training residuals' covariance, or white.",
+    )
+    time_sampling: Literal["uniform", "logit_normal"] = Field(
+        "uniform", description="Law of the training times."
+    )
+    network: Velocity = Field(default_factory=Velocity, description="Velocity network.")
+
+
+class ForecastStage2(FlowSettings):
+    """Stage 2: a flow over the standardised residual of a frozen backbone."""
+
+    stage1: NodeName = Field(description="The stage1 node whose residual is modelled.")
+    training: Training = Field(default_factory=Training, description="Optimisation.")
+
+
+class Curriculum(Config):
+    """Weights of the two losses of joint training, as the training goes on."""
+
+    warmup: float = Field(0.3, ge=0, le=1, description="Share of the steps of the first phase.")
+    deterministic_start: float = Field(1.0, ge=0, description="Backbone's weight at the start.")
+    deterministic_warm: float = Field(0.7, ge=0, description="... at the end of the warm-up.")
+    deterministic_end: float = Field(0.3, ge=0, description="... afterwards.")
+
+
+class ForecastJoint(FlowSettings):
+    """Backbone and flow trained together: the flow's gradient reaches the backbone."""
+
+    dataset: NodeName = Field(description="The dataset node to train on.")
+    backbone: Backbone = Field(default_factory=Backbone, description="Shape of the backbone.")
+    point_weight: NonNegativeFloat = Field(
+        0.5, description="Weight of the squared error beside the likelihood."
+    )
+    curriculum: Curriculum = Field(default_factory=Curriculum, description="Weights over time.")
+    backbone_learning_rate: PositiveFloat = Field(
+        1.0, description="Backbone's learning rate, as a multiple of the flow's."
+    )
+    training: Training = Field(default_factory=Training, description="Optimisation.")
+
+
+DATASET_BASELINES = ("seasonal_naive", "dlinear", "oracle")
+"""Baselines that need no backbone."""
+
+
+class ForecastBaseline(Config):
+    """A simple forecaster that the models have to beat."""
+
+    method: Literal[
+        "seasonal_naive",
+        "dlinear",
+        "gaussian",
+        "bootstrap",
+        "correlated_gaussian",
+        "head",
+        "head_copula",
+        "oracle",
+    ] = Field(description="Which baseline; `oracle` is the simulator's true law, a ceiling.")
+    dataset: NodeName | None = Field(None, description="Dataset, for those without a backbone.")
+    stage1: NodeName | None = Field(None, description="Backbone whose residuals are modelled.")
+    training: Training = Field(default_factory=Training, description="Optimisation of `dlinear`.")
+
+    @property
+    def seeded(self) -> bool:
+        """Whether another seed would give another baseline."""
+        return self.method not in ("seasonal_naive", "oracle")
+
+    @model_validator(mode="after")
+    def _one_upstream(self) -> ForecastBaseline:
+        wanted = "dataset" if self.method in DATASET_BASELINES else "stage1"
+        other = "stage1" if wanted == "dataset" else "dataset"
+        if getattr(self, wanted) is None or getattr(self, other) is not None:
+            raise ValueError(f"method {self.method} needs `{wanted}` and no `{other}`")
+        return self
+
+
+SECTIONS: dict[str, type[Config]] = {
+    "datasets": ForecastDataset,
+    "stage1": ForecastStage1,
+    "stage2": ForecastStage2,
+    "joint": ForecastJoint,
+    "teacher": Teacher,
+    "distill": Distill,
+    "baseline": ForecastBaseline,
+    "evaluate": Evaluate,
+}
