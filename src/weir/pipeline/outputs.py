@@ -29,8 +29,11 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_output(path: Path, file: str | None = None) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place if the block succeeds.
+
+    Args:
+        file: where the output is a single file, its name in the temporary folder.
 
     Raises:
         UserError: the place cannot be written to.
@@ -50,7 +53,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-        os.replace(temporary, path)
+        os.replace(temporary / file if file else temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

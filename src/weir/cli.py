@@ -1,0 +1,129 @@
+"""The command `weir`: one subcommand for each stage, and the tools around them.
+
+Only the standard library is imported until a subcommand runs, so that `weir --help` is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from weir.errors import WeirError
+
+STAGES = {
+    "fetch": "obtain the raw data of a dataset node, or simulate it",
+    "preprocess": "check, repair, split and standardise a dataset node",
+    "stage1": "train a representation",
+    "stage2": "train a flow on a stage-1 model",
+    "joint": "train both together",
+    "baseline": "fit a baseline",
+    "teacher": "sample a trained flow",
+    "distill": "train a one-step student on a teacher's samples",
+    "evaluate": "score a model on every item of a split",
+    "report": "write an HTML report",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line; returns the exit code: 0, 1 (our fault) or 2 (the user's)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return import_module(f"weir.commands.{options.module}").run(options) or 0
+    except WeirError as error:
+        return _fail(str(error), error.exit_code, options.debug)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130, options.debug)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        reason = error.strerror or str(error)
+        return _fail(f"{where}{reason}; mend that and run the command again", 2, options.debug)
+    except Exception as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return _fail(f"a fault of Weir: {what}; add --debug for the traceback", 1, options.debug)
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    print(f"weir: {message}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--params", type=Path, metavar="FILE", help="instead of params.yaml")
+    shared.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser = argparse.ArgumentParser(
+        prog="weir",
+        description="A reproducible pipeline for two-stage generative models.",
+        epilog="Whole pipelines run through `snakemake` or `dvc repro`; see README.md.",
+    )
+    parser.add_argument("--version", action="version", version=f"weir {_version()}")
+    commands = parser.add_subparsers(metavar="command", required=True)
+
+    def add(
+        name: str, module: str, text: str, to: argparse._SubParsersAction | None = None
+    ) -> argparse.ArgumentParser:
+        command = (to or commands).add_parser(
+            name, help=text, description=text[:1].upper() + text[1:] + ".", parents=[shared]
+        )
+        command.set_defaults(module=module, command=name)
+        return command
+
+    for stage, text in STAGES.items():
+        command = add(stage, "stage", f"stage: {text}")
+        command.add_argument("name", help="node of params.yaml")
+        command.add_argument("--seed", type=int, help="which of the seeds; needed if several")
+
+    command = add("plan", "plan", "compile workflow/plan.json, the runs that params.yaml asks for")
+    command.add_argument("--check", action="store_true", help="only fail if it is out of step")
+
+    params = commands.add_parser("params", help="presets and settings").add_subparsers(
+        metavar="action", required=True
+    )
+    command = add("use", "params", "make a preset of config/ the current params.yaml", params)
+    command.add_argument("preset", help="name of a preset; `weir params list` lists them")
+    command.add_argument("--force", action="store_true", help="overwrite uncommitted edits")
+    add("list", "params", "list the presets of config/", params)
+    command = add("show", "params", "show the nodes, or all settings of one", params)
+    command.add_argument("node", nargs="?", help="section/name")
+    command = add("diff", "params", "compare params.yaml with a preset or another file", params)
+    command.add_argument("other", help="name of a preset, or a file")
+    command = add("schema", "params", "write the JSON schema and the reference of settings", params)
+    command.add_argument("--check", action="store_true", help="only fail if they are out of step")
+
+    data = commands.add_parser("data", help="bring your own data").add_subparsers(
+        metavar="action", required=True
+    )
+    command = add("add", "data", "describe a file as a dataset node of params.yaml", data)
+    command.add_argument("file", type=Path, help="CSV or Parquet file")
+    command.add_argument("--name", required=True, help="name of the new node")
+    command.add_argument("--task", default="forecast", help="kind of data (default: forecast)")
+    command.add_argument("--write", action="store_true", help="append the node to params.yaml")
+
+    command = add("ui", "ui", "open the MLflow UI of this repository on loopback")
+    command.add_argument("--port", type=int, default=5000, help="default: 5000, or the next free")
+
+    add("doctor", "doctor", "check the installation, and say how to mend what is amiss")
+    tracking = commands.add_parser("tracking", help="the tracking store").add_subparsers(
+        metavar="action", required=True
+    )
+    add("sync", "tracking", "replay what was spooled while the store was unreachable", tracking)
+    return parser
+
+
+def _version() -> str:
+    from weir import __version__
+
+    return __version__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What the subcommands of `weir` do; imported only when one is called."""

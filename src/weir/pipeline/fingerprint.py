@@ -1,0 +1,69 @@
+"""Fingerprints: what a result depends on, in one hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from weir.pipeline.closure import module_file, stage_modules
+
+UNHASHED = ("provenance.json", ".snakemake_timestamp")
+"""Files of an artifact that say how it came about, not what it is."""
+
+
+def digest(value: Any) -> str:
+    """Hash of a JSON value; the order of keys does not matter."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(path: Path) -> str:
+    """Hash of the names and contents of a file or of all files below a folder."""
+    if path.is_file():
+        return file_digest(path)
+    files = (file for file in sorted(path.rglob("*")) if file.is_file())
+    return digest(
+        [
+            (file.relative_to(path).as_posix(), file_digest(file))
+            for file in files
+            if file.name not in UNHASHED
+        ]
+    )
+
+
+def code_digest(stage: str, task: str) -> str:
+    """Hash of the source of every module that a stage imports."""
+    return _files_digest(
+        file for name in stage_modules(stage, task) if (file := module_file(name)) is not None
+    )
+
+
+def _files_digest(files: Iterable[Path]) -> str:
+    return digest(sorted((file.as_posix().rpartition("weir/")[2], file_digest(file)) for file in files))
+
+
+def fingerprint(
+    stage: str, task: str, key: str, config: Mapping[str, Any], inputs: Mapping[str, str]
+) -> str:
+    """Identity of a run: parameters, inputs and code. A checkpoint of another is never resumed.
+
+    Args:
+        inputs: digest of each input folder by its role.
+    """
+    parts = {
+        "stage": stage,
+        "run": key,
+        "config": config,
+        "inputs": dict(inputs),
+        "code": code_digest(stage, task),
+    }
+    return digest(parts)[:16]

@@ -1,0 +1,185 @@
+"""One run of one stage: settings and inputs in, a whole output folder or nothing out."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from weir.config.base import Config
+from weir.config.nodes import Report
+from weir.config.params import load_params
+from weir.config.problems import invalid, suggest
+from weir.config.yaml_file import read_yaml
+from weir.errors import UserError
+from weir.pipeline.fingerprint import fingerprint, folder_digest
+from weir.pipeline.layout import Layout
+from weir.pipeline.outputs import whole_output
+from weir.pipeline.paths import StagePaths
+from weir.pipeline.plan import write_plan
+from weir.pipeline.provenance import provenance
+
+STAGES = {
+    "fetch": "datasets",
+    "preprocess": "datasets",
+    "stage1": "stage1",
+    "stage2": "stage2",
+    "joint": "joint",
+    "baseline": "baseline",
+    "teacher": "teacher",
+    "distill": "distill",
+    "evaluate": "evaluate",
+    "report": "report",
+}
+"""Stages and the section of params.yaml from which each takes its node."""
+
+MODEL_STAGES = ("stage1", "stage2", "joint", "baseline", "distill")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage to run: which, on which node and seed, and where."""
+
+    stage: str
+    name: str
+    key: str
+    seed: int
+    task: str
+    dataset: str
+    config: Config
+    inputs: dict[str, Path]
+    output: Path
+    fingerprint: str
+    input_digests: dict[str, str]
+
+    @property
+    def section(self) -> str:
+        """Section of params.yaml that holds the node."""
+        return STAGES[self.stage]
+
+
+def prepare(stage: str, name: str, seed: int | None, layout: Layout, params: Path) -> Job:
+    """Find the node, check its settings and inputs, and name what it depends on.
+
+    Only the node itself is read from params.yaml, and only the graph from plan.json: what another
+    node says, or an edit made while the job waited in a queue, cannot change this run.
+
+    Raises:
+        UserError: unknown node or seed, bad settings, or an input that is not there.
+    """
+    section = STAGES[stage]
+    settings = (read_yaml(params).get(section) or {}).get(name)
+    entries = _planned(section, name, layout, params, known=settings is not None)
+    key = _key(entries, name, seed, params)
+    entry = entries[key]
+    task = entry.get("task", "")
+    config = _config(section, name, settings, task, params)
+    inputs = {role: layout.root / path for role, path in _inputs(stage, key, entry).items()}
+    for role, path in inputs.items():
+        if not path.exists():
+            raise UserError(
+                f"{_relative(path, layout)}: the {role} of {section}/{key} is missing; run "
+                f"`dvc repro {stage}@{key}`, which makes it first, or `dvc pull`"
+            )
+    output = layout.root / _output(stage, key)
+    digests = {role: folder_digest(path) for role, path in inputs.items()}
+    identity = fingerprint(stage, task, key, config.model_dump(mode="json"), digests)
+    return Job(
+        stage,
+        name,
+        key,
+        entry.get("seed", 0),
+        task,
+        entry.get("dataset", name if section == "datasets" else ""),
+        config,
+        inputs,
+        output,
+        identity,
+        digests,
+    )
+
+
+def execute(job: Job, layout: Layout, tracker: Any) -> Path:
+    """Run a prepared stage; returns the path of its output."""
+    started = time.monotonic()
+    module = import_module(f"weir.stages.{job.stage}")
+    checkpoints = layout.checkpoints(job.section, job.key, job.fingerprint)
+    single = "report.html" if job.stage == "report" else None
+    with whole_output(job.output, single) as temporary:
+        paths = StagePaths(temporary, job.inputs, checkpoints, layout.root)
+        module.run(job.config, paths, tracker, name=job.name, task=job.task, seed=job.seed)
+        if job.stage in (*MODEL_STAGES, "teacher", "evaluate"):
+            record = provenance(job, layout, time.monotonic() - started, tracker.run_id)
+            text = json.dumps(record, indent=1, sort_keys=True)
+            folder = temporary / "details" if job.stage == "evaluate" else temporary
+            (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
+    return job.output
+
+
+def _planned(
+    section: str, name: str, layout: Layout, params: Path, *, known: bool
+) -> dict[str, dict[str, Any]]:
+    """Runs of a node in plan.json, which is refreshed if the node is new."""
+    for _attempt in range(2):
+        if layout.plan.exists():
+            runs = json.loads(layout.plan.read_text(encoding="utf-8"))["runs"][section]
+            entries = {key: entry for key, entry in runs.items() if entry["name"] == name}
+            if entries and known:
+                return entries
+        loaded = load_params(params)
+        loaded.node(section, name)
+        write_plan(loaded, layout)
+    raise UserError(f"{layout.plan}: lacks {section}/{name}; run `weir plan`")
+
+
+def _key(entries: dict[str, Any], name: str, seed: int | None, params: Path) -> str:
+    by_seed = {entry.get("seed", 0): key for key, entry in entries.items()}
+    if len(entries) == 1 and (seed is None or name in entries):
+        return next(iter(entries))
+    if seed in by_seed:
+        return by_seed[seed]
+    listed = ", ".join(map(str, sorted(by_seed)))
+    raise UserError(f"{name}: --seed must be one of {params}'s seeds ({listed}), got {seed}")
+
+
+def _config(section: str, name: str, settings: Any, task: str, params: Path) -> Config:
+    from pydantic import ValidationError
+
+    from weir.tasks import part
+
+    model = Report if section == "report" else part(task, "config").SECTIONS[section]
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        raise invalid(params, [section, name], model, settings, error) from None
+
+
+def _inputs(stage: str, key: str, entry: dict[str, Any]) -> dict[str, str]:
+    data = {"data": f"data/processed/{entry.get('dataset')}"}
+    match stage:
+        case "fetch":
+            return {}
+        case "preprocess":
+            return {"raw": f"data/raw/{key}"}
+        case "report":
+            return {"evaluations": "results/evaluate"}
+        case "stage1" | "joint":
+            return data
+        case "distill":
+            return {**data, "upstream": entry["upstream"], "teacher": entry["teacher"]}
+        case "baseline" if entry["upstream"].endswith("schema.json"):
+            return data
+    return {**data, "upstream": entry["upstream"]}
+
+
+def _output(stage: str, key: str) -> str:
+    if stage in ("fetch", "preprocess"):
+        return f"data/{'raw' if stage == 'fetch' else 'processed'}/{key}"
+    return f"results/{STAGES[stage]}/{key}" + (".html" if stage == "report" else "")
+
+
+def _relative(path: Path, layout: Layout) -> Path:
+    return path.relative_to(layout.root) if path.is_relative_to(layout.root) else path

@@ -1,0 +1,33 @@
+"""Baselines: simple models that the two-stage ones have to beat, and the oracle's ceiling."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from weir.stages.model_folder import read_card, save_model
+from weir.stages.train import card_of
+from weir.tasks import part
+
+if TYPE_CHECKING:
+    from weir.pipeline.paths import StagePaths
+    from weir.tracking.tracker import Tracker
+
+
+def run(
+    config: Any, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
+) -> None:
+    """Fit the node's baseline on the dataset, and on a stage-1 model if it names one."""
+    data = part(task, "data").load(paths.inputs["data"])
+    folder = paths.inputs.get("upstream")
+    stage1 = part(task, "stage1").restore(folder) if folder else None
+    upstream = asdict(read_card(folder)) if folder else None
+    card = card_of("baseline", name, task, seed, config, data, upstream=upstream)
+    tracker.log_params({"baseline": card.config})
+    torch.manual_seed(seed)
+    model, history = part(task, "baseline").fit(
+        config, data, stage1, seed=seed, checkpoints=paths.checkpoints, log=tracker.log_metrics
+    )
+    save_model(paths.output, model, card, history)

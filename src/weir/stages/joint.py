@@ -1,0 +1,28 @@
+"""Joint training of both stages: the flow's gradient reaches the representation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from weir.stages.train import card_of, train_and_save
+from weir.tasks import part
+
+if TYPE_CHECKING:
+    from weir.pipeline.paths import StagePaths
+    from weir.tracking.tracker import Tracker
+
+
+def run(
+    config: Any, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
+) -> None:
+    """Train the node's two-stage model on the dataset of `paths.inputs["data"]`."""
+    data = part(task, "data").load(paths.inputs["data"])
+    stage = part(task, "joint")
+    card = card_of("joint", name, task, seed, config, data)
+    torch.manual_seed(seed)
+    model = stage.build(card)
+    stage.prepare(model, data.split("train"))
+    splits = data.split("train"), data.split("validation")
+    train_and_save(stage.objective(config, model), splits, config.training, card, paths, tracker)

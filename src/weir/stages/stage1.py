@@ -1,0 +1,27 @@
+"""Stage 1: train a representation, such as a backbone or an autoencoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from weir.stages.train import card_of, train_and_save
+from weir.tasks import part
+
+if TYPE_CHECKING:
+    from weir.pipeline.paths import StagePaths
+    from weir.tracking.tracker import Tracker
+
+
+def run(
+    config: Any, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
+) -> None:
+    """Train the node's model on the dataset of `paths.inputs["data"]`."""
+    data = part(task, "data").load(paths.inputs["data"])
+    stage = part(task, "stage1")
+    card = card_of("stage1", name, task, seed, config, data)
+    torch.manual_seed(seed)
+    objective = stage.objective(config, stage.build(card))
+    splits = data.split("train"), data.split("validation")
+    train_and_save(objective, splits, config.training, card, paths, tracker)

@@ -1,0 +1,32 @@
+"""Stage 2: train a flow or diffusion on a frozen stage-1 model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from weir.stages.model_folder import read_card
+from weir.stages.train import card_of, train_and_save
+from weir.tasks import part
+
+if TYPE_CHECKING:
+    from weir.pipeline.paths import StagePaths
+    from weir.tracking.tracker import Tracker
+
+
+def run(
+    config: Any, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
+) -> None:
+    """Train the node's flow on the model of `paths.inputs["upstream"]`."""
+    data = part(task, "data").load(paths.inputs["data"])
+    stage = part(task, "stage2")
+    stage1 = part(task, "stage1").restore(paths.inputs["upstream"])
+    upstream = asdict(read_card(paths.inputs["upstream"]))
+    card = card_of("stage2", name, task, seed, config, data, upstream=upstream)
+    torch.manual_seed(seed)
+    model = stage.build(card)
+    stage.prepare(model, stage1, data.split("train"))
+    splits = data.split("train"), data.split("validation")
+    train_and_save(stage.objective(config, model), splits, config.training, card, paths, tracker)
