@@ -1,0 +1,202 @@
+"""Stage `fetch`: a dataset's raw files, from disk, a mirror folder, the public URL or a simulator.
+
+    weir fetch etth1
+
+Fills `data/raw/<dataset>/` with the files and `source.json`, which says where they come from and
+their SHA-256 and size, and nothing that changes between two fetches of the same bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import requests
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from weir.config.source import Files
+from weir.errors import UserError
+from weir.tasks import part
+
+MIRROR = "WEIR_DATA_MIRROR"
+"""Environment variable that names a folder looked into before any URL."""
+
+ATTEMPTS = 4
+PAUSE_S = 1.0
+"""Pause before the second attempt at a download; it doubles with each further one."""
+
+TIMEOUT_S = (10, 60)
+"""Seconds to connect, and between two pieces of an answer."""
+
+CHUNK = 1 << 20
+
+
+class FetchPaths(Protocol):
+    """What this stage is told about the file system."""
+
+    output: Path
+
+
+def run(config: Any, paths: FetchPaths, tracker: Any = None) -> None:
+    """Fetch or simulate the raw data of a `datasets` node into the folder `paths.output`.
+
+    Raises:
+        UserError: the data cannot be had, or is not what `sha256` promises; one line.
+    """
+    del tracker  # Nothing is measured here.
+    source = config.source
+    if isinstance(source, Files):
+        origin = source.path or source.url or f"{MIRROR}/{source.mirror}"
+        for name, sha256 in source.hashes.items():
+            obtain(source, name, sha256, paths.output / name)
+        names = list(source.hashes)
+    else:
+        origin = "simulator"
+        names = part(config.task, "simulate").simulate(source.simulator, paths.output)
+    write_source(paths.output, origin, names)
+
+
+def obtain(source: Files, name: str, sha256: str, target: Path) -> None:
+    """Copy or download one raw file to `target`, checking its SHA-256 on the way."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    local = _local(source, name)
+    if local is not None:
+        found = _from_disk(local, target)
+        where = str(local)
+    else:
+        assert source.url is not None
+        where = source.place(source.url, name)
+        found = download(where, target, hint=_mirror_hint(source, name))
+    if found != sha256:
+        raise UserError(
+            f"{where}: SHA-256 is {found}, expected {sha256}: the file is damaged or has changed; "
+            "get it anew, or set `sha256` if the new one is right"
+        )
+
+
+def download(url: str, target: Path, hint: str = "") -> str:
+    """Stream a URL to a file, trying again when the network or the server fails; its SHA-256."""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(PAUSE_S * 2 ** (attempt - 1))
+        try:
+            with requests.get(url, stream=True, timeout=TIMEOUT_S) as answer:
+                if answer.status_code >= 500 or answer.status_code == 429:
+                    problem = f"the server answers {answer.status_code} {answer.reason}"
+                    continue
+                if not answer.ok:
+                    raise UserError(
+                        f"{url}: the server answers {answer.status_code} {answer.reason}; "
+                        f"mend `url`{hint}"
+                    )
+                size = int(answer.headers.get("Content-Length", 0)) or None
+                return _save(answer.iter_content(CHUNK), target, size)
+        except requests.RequestException as error:
+            problem = _reason(error)
+    raise UserError(
+        f"{url}: no download after {ATTEMPTS} attempts ({problem}); check the network{hint}"
+    )
+
+
+def write_source(folder: Path, origin: str, names: list[str]) -> None:
+    """Write `source.json`: origin, and name, SHA-256 and bytes of each raw file."""
+    files = [
+        {
+            "name": name,
+            "sha256": _sha256(folder / name),
+            "bytes": (folder / name).stat().st_size,
+        }
+        for name in names
+    ]
+    text = json.dumps({"origin": origin, "files": files}, indent=1)
+    (folder / "source.json").write_text(text + "\n")
+
+
+def _local(source: Files, name: str) -> Path | None:
+    """The file on disk, in `path` or the mirror; None if it has to be downloaded."""
+    if source.path is not None:
+        local = Path(source.place(source.path, name)).expanduser()
+        if not local.is_file():
+            raise UserError(f"{local} does not exist or is no file; mend `source.path`")
+        return local
+    root = os.environ.get(MIRROR)
+    if source.mirror is not None and root:
+        local = Path(root).expanduser() / source.place(source.mirror, name)
+        if local.is_file():
+            return local
+    if source.url is None:
+        looked = f"there is none in {root}" if root else f"{MIRROR} is not set"
+        raise UserError(
+            f"{source.place(source.mirror or '', name)} is only in a mirror, but {looked}; set "
+            f"{MIRROR} to the folder that holds it"
+        )
+    return None
+
+
+def _mirror_hint(source: Files, name: str) -> str:
+    if source.mirror is None:
+        return ""
+    place = source.place(source.mirror, name)
+    return f", or save the file as {place} in a folder and set {MIRROR} to that"
+
+
+def _from_disk(local: Path, target: Path) -> str:
+    try:
+        with local.open("rb") as file:
+            return _save(iter(lambda: file.read(CHUNK), b""), target, local.stat().st_size)
+    except PermissionError:
+        raise UserError(f"{local} may not be read; change its permissions") from None
+
+
+def _save(chunks: Iterable[bytes], target: Path, size: int | None) -> str:
+    """Write chunks to a file; returns their SHA-256."""
+    digest = hashlib.sha256()
+    try:
+        with target.open("wb") as file:
+            for chunk in _shown(chunks, target.name, size):
+                digest.update(chunk)
+                file.write(chunk)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"{target.parent}: the disk is full while writing {target.name}; free some space"
+            ) from None
+        raise
+    return digest.hexdigest()
+
+
+def _shown(chunks: Iterable[bytes], name: str, size: int | None) -> Iterator[bytes]:
+    """The same chunks, with a progress bar on a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        bar = progress.add_task(name, total=size)
+        for chunk in chunks:
+            yield chunk
+            progress.advance(bar, len(chunk))
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _reason(error: requests.RequestException) -> str:
+    """The innermost cause of a failed request, on one line."""
+    cause: BaseException = error
+    while cause.__cause__ or cause.__context__:
+        cause = cause.__cause__ or cause.__context__ or cause
+    return (str(cause) or type(cause).__name__).splitlines()[0]
