@@ -26,7 +26,9 @@ def run(options: argparse.Namespace) -> None:
         case "list":
             for path in presets(layout):
                 first = path.read_text(encoding="utf-8").splitlines()
-                about = next((line[2:] for line in first if line.startswith("# ") and "$" not in line), "")
+                about = next(
+                    (line[2:] for line in first if line.startswith("# ") and "$" not in line), ""
+                )
                 print(f"{path.stem:16} {about}")
         case "show":
             show(current, options.node)
@@ -75,14 +77,22 @@ def show(current: Path, ref: str | None) -> None:
         section, _, name = ref.partition("/")
         if section not in SECTIONS:
             raise UserError(f"{ref}: write a node as section/name; {suggest(section, SECTIONS)}")
-        for key, value in flatten(params.node(section, name).config.model_dump(mode="json")).items():
+        for key, value in flatten(
+            params.node(section, name).config.model_dump(mode="json")
+        ).items():
             print(f"{key}: {value}")
         return
     print(f"seeds: {', '.join(map(str, params.seeds))}   runs: {len(runs(params))}")
     for section in SECTIONS:
         for node in params.section(section):
-            above = ", ".join(node.upstream) if section != "report" else f"{len(node.upstream)} evaluations"
-            print(f"{section:10} {node.name:28} {node.task:10} {'<- ' + above if above else ''}".rstrip())
+            above = (
+                ", ".join(node.upstream)
+                if section != "report"
+                else f"{len(node.upstream)} evaluations"
+            )
+            print(
+                f"{section:10} {node.name:28} {node.task:10} {'<- ' + above if above else ''}".rstrip()
+            )
 
 
 def diff(current: Path, other: Path) -> None:

@@ -11,15 +11,11 @@ from weir.config.training import Training
 
 ModelRef = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^(stage1|stage2|joint|distill|baseline)/[a-z0-9]+(-[a-z0-9]+)*$"
-    ),
+    StringConstraints(pattern=r"^(stage1|stage2|joint|distill|baseline)/[a-z0-9]+(-[a-z0-9]+)*$"),
 ]
 """A trained node, written `section/name`."""
 
-FlowRef = Annotated[
-    str, StringConstraints(pattern=r"^(stage2|joint)/[a-z0-9]+(-[a-z0-9]+)*$")
-]
+FlowRef = Annotated[str, StringConstraints(pattern=r"^(stage2|joint)/[a-z0-9]+(-[a-z0-9]+)*$")]
 """A node that holds a flow, written `stage2/name` or `joint/name`."""
 
 Solver = Literal["euler", "midpoint", "heun", "dopri5"]

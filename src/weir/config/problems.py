@@ -59,7 +59,7 @@ def _fields_at(model: type[Config], location: tuple[Any, ...]) -> list[str]:
 
 
 def suggest(word: str, known: Iterable[object]) -> str:
-    """"did you mean ...?" for the nearest known word, else the known words."""
+    """ "did you mean ...?" for the nearest known word, else the known words."""
     known = [str(item) for item in known]
     close = get_close_matches(str(word), known, n=1, cutoff=0.5)
     if close:

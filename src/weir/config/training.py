@@ -19,10 +19,17 @@ class Training(Config):
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's moment decays.")
     warmup: float = Field(0.05, ge=0, le=1, description="Share of the steps of linear warm-up.")
     final_learning_rate: float = Field(
-        0.01, ge=0, le=1, description="Learning rate at the end of the cosine, as share of the peak."
+        0.01,
+        ge=0,
+        le=1,
+        description="Learning rate at the end of the cosine, as share of the peak.",
     )
-    clip: float | None = Field(1.0, gt=0, description="Limit of the gradient's norm; null for none.")
-    accumulate: PositiveInt = Field(1, description="Parts into which a batch is cut to save memory.")
+    clip: float | None = Field(
+        1.0, gt=0, description="Limit of the gradient's norm; null for none."
+    )
+    accumulate: PositiveInt = Field(
+        1, description="Parts into which a batch is cut to save memory."
+    )
     ema: float | None = Field(
         None, gt=0, lt=1, description="Decay of the averaged weights; null keeps the raw ones."
     )
@@ -31,6 +38,8 @@ class Training(Config):
     patience: PositiveInt | None = Field(
         None, description="Validations without improvement before stopping; null never stops early."
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Arithmetic of the network.")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="Arithmetic of the network."
+    )
     compile: bool = Field(False, description="Compile the objective with torch.compile.")
     checkpoint_every: PositiveInt = Field(500, description="Steps between resumable checkpoints.")

@@ -26,7 +26,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
             "--params FILE"
         ) from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+        raise UserError(
+            f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from error
     try:
         content = YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:

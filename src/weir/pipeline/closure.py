@@ -56,9 +56,7 @@ def _imports(module: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
                 found += inner or [source]
                 if len(inner) < len(submodules):
                     found.append(source)
-            case ast.Call(
-                func=ast.Name(id="part"), args=[_, ast.Constant(value=str(name))]
-            ):
+            case ast.Call(func=ast.Name(id="part"), args=[_, ast.Constant(value=str(name))]):
                 parts.append(name)
     packages = {parent for name in found for parent in _parents(name)}
     return tuple(sorted({*found, *packages})), tuple(parts)

@@ -48,7 +48,9 @@ def code_digest(stage: str, task: str) -> str:
 
 
 def _files_digest(files: Iterable[Path]) -> str:
-    return digest(sorted((file.as_posix().rpartition("weir/")[2], file_digest(file)) for file in files))
+    return digest(
+        sorted((file.as_posix().rpartition("weir/")[2], file_digest(file)) for file in files)
+    )
 
 
 def fingerprint(

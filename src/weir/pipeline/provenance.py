@@ -28,7 +28,8 @@ def provenance(job: Job, layout: Layout, seconds: float, run_id: str | None) -> 
         "seconds": round(seconds, 1),
         "mlflow_run_id": run_id,
         "hardware": hardware(),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in PACKAGES},
     }
 
 

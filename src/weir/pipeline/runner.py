@@ -12,7 +12,7 @@ from typing import Any
 from weir.config.base import Config
 from weir.config.nodes import Report
 from weir.config.params import load_params
-from weir.config.problems import invalid, suggest
+from weir.config.problems import invalid
 from weir.config.yaml_file import read_yaml
 from weir.errors import UserError
 from weir.pipeline.fingerprint import fingerprint, folder_digest

@@ -60,7 +60,9 @@ def save_model(
     history: list[dict[str, float]] | None = None,
 ) -> None:
     """Write weights, card and the history of training into an existing folder."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
     save_file(state, folder / "model.safetensors")
     text = json.dumps(asdict(card), indent=1, sort_keys=True, allow_nan=False)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")

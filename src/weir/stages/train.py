@@ -39,7 +39,9 @@ def train_and_save(
         label=f"{card.section} {card.name} seed {card.seed}",
     )
     save_model(paths.output, objective.model, card, result.history)
-    tracker.log_metrics({"train/seconds": result.seconds, "train/best_step": result.best_step}, result.steps)
+    tracker.log_metrics(
+        {"train/seconds": result.seconds, "train/best_step": result.best_step}, result.steps
+    )
 
 
 def card_of(

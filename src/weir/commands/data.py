@@ -1,0 +1,51 @@
+"""`weir data add`: a user's file, described as a dataset node."""
+
+from __future__ import annotations
+
+import argparse
+
+from weir.config.params import load_params
+from weir.config.yaml_file import read_yaml
+from weir.errors import UserError
+from weir.pipeline.layout import Layout, find_root
+from weir.pipeline.outputs import write_atomically
+from weir.pipeline.plan import write_plan
+from weir.tasks import TASKS, part
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the node that describes a file, or add it to params.yaml."""
+    layout = Layout(find_root())
+    current = options.params or layout.root / "params.yaml"
+    if options.task not in TASKS:
+        raise UserError(f"--task {options.task}: no such task; known: {', '.join(TASKS)}")
+    if options.name in (read_yaml(current).get("datasets") or {}):
+        raise UserError(
+            f"{current}: datasets has a node {options.name!r} already; choose another name"
+        )
+    block = part(options.task, "describe").describe(options.file, options.name)
+    if not options.write:
+        print(block, end="")
+        print(f"# add these lines below `datasets:` in {current.name}, or pass --write")
+        return
+    before = current.read_text(encoding="utf-8")
+    write_atomically(current, insert(before, block))
+    try:
+        write_plan(load_params(current), layout)
+    except UserError:
+        write_atomically(current, before)
+        raise
+    print(f"{current.name}: added datasets.{options.name}")
+
+
+def insert(text: str, block: str) -> str:
+    """`text` of a params.yaml with `block` (a node, indented by two) as the first dataset."""
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if line.split("#")[0].strip() == "datasets:":
+            return "".join([*lines[: number + 1], block, *lines[number + 1 :]])
+        if line.startswith("datasets:"):
+            raise UserError(
+                "params.yaml: `datasets` is written on one line; put each node on its own"
+            )
+    return f"datasets:\n{block}\n{text}"

@@ -1,0 +1,158 @@
+"""The JSON schema of params.yaml and the reference of its settings, generated from the models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from weir.config.base import Config
+from weir.config.nodes import Report
+from weir.config.params import SECTIONS
+from weir.errors import UserError
+from weir.pipeline.outputs import write_atomically
+from weir.tasks import TASKS, part
+
+SCHEMA = "workflow/schemas/params.schema.json"
+REFERENCE = "docs/params.md"
+
+
+def section_models() -> dict[str, dict[str, type[Config]]]:
+    """The typed node of each section, by task; reports have none."""
+    models: dict[str, dict[str, type[Config]]] = {section: {} for section in SECTIONS}
+    for task in TASKS:
+        for section, model in part(task, "config").SECTIONS.items():
+            models[section][task] = model
+    models["report"] = {"": Report}
+    return models
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of a whole params.yaml, for editors that complete and check as one types."""
+    models = section_models()
+    distinct = list(dict.fromkeys(model for tasks in models.values() for model in tasks.values()))
+    references, definitions = models_json_schema(
+        [(model, "validation") for model in distinct], ref_template="#/$defs/{model}"
+    )
+    properties: dict[str, Any] = {
+        "seeds": {
+            "description": "Every trained chain is repeated for each of these seeds.",
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0},
+            "minItems": 1,
+            "uniqueItems": True,
+            "default": [0],
+        }
+    }
+    for section, tasks in models.items():
+        variants = [references[(model, "validation")] for model in dict.fromkeys(tasks.values())]
+        properties[section] = {
+            "description": f"Nodes of the section {section}, by name.",
+            "type": ["object", "null"],
+            "additionalProperties": variants[0] if len(variants) == 1 else {"anyOf": variants},
+        }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Weir params.yaml",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        "$defs": definitions["$defs"],
+    }
+
+
+def reference() -> str:
+    """Every setting as Markdown: section, task, key, type, default, meaning."""
+    lines = [
+        "# Settings of params.yaml",
+        "",
+        "Generated from the typed models by `weir params schema`; a test keeps it in step.",
+        "`seeds` at the top lists the seeds for which every trained chain is repeated.",
+    ]
+    for section, tasks in section_models().items():
+        lines += ["", f"## {section}"]
+        for task, model in tasks.items():
+            lines += ["", f"### {section}, task `{task}`" if task else "### every task", ""]
+            lines += [
+                _first_line(model),
+                "",
+                "| key | type | default | meaning |",
+                "|---|---|---|---|",
+            ]
+            lines += _rows(model)
+    return "\n".join(lines) + "\n"
+
+
+def write_reference(root: Path, *, check: bool = False) -> list[Path]:
+    """Write schema and reference below `root`; with `check` only compare.
+
+    Raises:
+        UserError: `check`, and a file is out of step.
+    """
+    contents = {
+        root / SCHEMA: json.dumps(schema(), indent=1, sort_keys=True) + "\n",
+        root / REFERENCE: reference(),
+    }
+    for path, text in contents.items():
+        if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
+            raise UserError(f"{path}: out of step with the models; run `weir params schema`")
+        if not check:
+            write_atomically(path, text)
+    return list(contents)
+
+
+def _rows(model: type[Config], prefix: str = "") -> list[str]:
+    rows = []
+    definition = model.model_json_schema(ref_template="{model}")
+    for key, field in model.model_fields.items():
+        nested = _nested(field.annotation)
+        if len(nested) == 1 and not field.is_required() and field.default is not None:
+            rows.append(f"| `{prefix}{key}` | block | | {field.description or ''} |")
+            rows += _rows(nested[0], f"{prefix}{key}.")
+            continue
+        default = (
+            "required"
+            if field.is_required()
+            else _shown(field.get_default(call_default_factory=True))
+        )
+        kind = _kind(definition["properties"][key])
+        rows.append(f"| `{prefix}{key}` | {kind} | {default} | {field.description or ''} |")
+        for inner in nested:
+            rows += _rows(inner, f"{prefix}{key}.")
+    return rows
+
+
+def _nested(annotation: Any) -> list[type[Config]]:
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return [annotation]
+    return [model for item in getattr(annotation, "__args__", ()) for model in _nested(item)]
+
+
+def _kind(definition: dict[str, Any]) -> str:
+    if "enum" in definition:
+        return ", ".join(f"`{item}`" for item in definition["enum"])
+    if "const" in definition:
+        return f"`{definition['const']}`"
+    if variants := definition.get("anyOf") or definition.get("oneOf"):
+        return " or ".join(_kind(item) for item in variants)
+    if "$ref" in definition:
+        return "block"
+    name = definition.get("type", "any")
+    if name == "array":
+        items = definition.get("items")
+        return f"list of {_kind(items)}" if isinstance(items, dict) else "list"
+    bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {definition[key]:g}" for key, sign in bounds.items() if key in definition]
+    return " ".join([name, ", ".join(limits)]).strip()
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Config):
+        return ""
+    return f"`{json.dumps(value, default=str)}`"
+
+
+def _first_line(model: type[Config]) -> str:
+    return " ".join((model.__doc__ or "").strip().partition("\n\n")[0].split())
