@@ -83,7 +83,7 @@ class Marginal(NamedTuple):
             noise = squared_radius.sqrt() * torch.cos(2 * math.pi * torch.rand(shape, **like))
         return self.loc[:, None] + self.scale[:, None] * noise
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
+    def _tensor(self, array: np.ndarray | np.floating) -> Tensor:
         return torch.as_tensor(array, dtype=self.loc.dtype, device=self.loc.device)
 
 
