@@ -10,8 +10,8 @@ import pandas as pd
 
 from weir.errors import UserError
 from weir.tasks.forecast.dataset_config import ForecastDataset
-from weir.tasks.forecast.table import Table, place
 from weir.tasks.forecast.schema import Part, Repair
+from weir.tasks.forecast.table import Table, place
 
 NINES = re.compile(r"^-?(9{2,}|9+\.9+|1e(20|30|35|36|37))$")
 """Numbers that instruments write for a missing value: -9999, 999.9, 1e20."""
@@ -208,21 +208,27 @@ def split_rows(table: Table, config: ForecastDataset) -> dict[Part, tuple[int, i
 
 def constants(table: Table, config: ForecastDataset, train: tuple[int, int]) -> None:
     """Every column varies over the training rows; else it has no scale to be learnt."""
-    values = table.values.iloc[slice(*train)]
-    # Rounding alone spreads equal sums by about 1e-16 of their size.
-    flat = values.std(ddof=0) <= 1e-12 * values.abs().max()
-    names = tuple(values.columns[flat.to_numpy()])
+    names = flat_columns(table, train)
     if not names:
         return
-    if config.constant_columns == "error" or len(names) == len(values.columns):
+    if config.constant_columns == "error" or len(names) == len(table.values.columns):
+        value = table.values[names[0]].iloc[train[0]]
         raise UserError(
-            f"{table.file}: column {names[0]!r} is constant ({values[names[0]].iloc[0]:g}) over "
+            f"{table.file}: column {names[0]!r} is constant ({value:g}) over "
             f"the training rows {train[0]} to {train[1] - 1}"
             + (f", as are {len(names) - 1} more" if len(names) > 1 else "")
             + "; set `constant_columns: drop`, or name the others in `columns`"
         )
     table.values = table.values.drop(columns=list(names))
     table.repairs.append(Repair("dropped", len(names), "constant over the training rows", names))
+
+
+def flat_columns(table: Table, train: tuple[int, int]) -> tuple[str, ...]:
+    """Columns that do not vary over the training rows."""
+    values = table.values.iloc[slice(*train)]
+    # Rounding alone spreads equal numbers by about 1e-16 of their size.
+    flat = values.std(ddof=0) <= 1e-12 * values.abs().max()
+    return tuple(values.columns[flat.to_numpy()])
 
 
 def _gap_message(table: Table, missing: np.ndarray, row: int, column: int) -> str:

@@ -137,7 +137,7 @@ def _numbers(
     config: ForecastDataset,
     repairs: list[Repair],
 ) -> pd.DataFrame:
-    """The columns to forecast as float64; if none are named, text and nameless ones are left out."""
+    """The columns to forecast as float64; unless named, text and nameless ones are left out."""
     columns: dict[str, pd.Series] = {}
     for name in config.columns or frame.columns:
         column = frame[name]
