@@ -13,6 +13,6 @@ from jaxtyping import install_import_hook
 
 # Shapes and types of the numerical rooms are checked while testing, and only then.
 install_import_hook(
-    ["weir.flows", "weir.networks", "weir.metrics", "weir.distillation", "weir.tasks"],
+    ["weir.flows", "weir.networks", "weir.metrics", "weir.distillation"],
     "beartype.beartype",
 )

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from weir.config.base import Config, NodeName
 from weir.config.nodes import Report
 from weir.config.problems import invalid, problem, suggest
-from weir.config.yaml_file import read_yaml
+from weir.config.yaml_file import read_yaml, shown
 from weir.errors import UserError
 from weir.tasks import TASKS, part
 
@@ -82,7 +82,7 @@ class Params:
         if (ref := f"{section}/{name}") in self.nodes:
             return self.nodes[ref]
         names = [node.name for node in self.section(section)]
-        raise UserError(f"{self.path}: {section} has no node {name!r}; {suggest(name, names)}")
+        raise UserError(f"{shown(self.path)}: {section} has no node {name!r}; {suggest(name, names)}")
 
     def unused(self) -> list[str]:
         """Nodes that no evaluation leads back to."""

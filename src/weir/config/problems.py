@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from weir.config.base import Config
-from weir.config.yaml_file import line_of
+from weir.config.yaml_file import line_of, shown
 from weir.errors import UserError
 
 
@@ -18,7 +18,10 @@ def invalid(
     path: Path, where: list[str], model: type[Config], settings: Any, error: ValidationError
 ) -> UserError:
     """The first of pydantic's complaints about a node, in our words."""
-    first, *rest = error.errors(include_url=False)
+    # A misspelt key first: it explains the missing one.
+    first, *rest = sorted(
+        error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden"
+    )
     keys = [key for key in first["loc"] if not isinstance(key, str) or key in _keys(settings)]
     place = ".".join(map(str, [*where, *first["loc"]]))
     if first["type"] == "extra_forbidden":
@@ -73,4 +76,4 @@ def suggest(word: str, known: Iterable[object]) -> str:
 def problem(path: Path, keys: list[Any], text: str) -> UserError:
     """An error that begins with the file and the line of the key it is about."""
     line = line_of(path, keys)
-    return UserError(f"{path}:{line}: {text}" if line else f"{path}: {text}")
+    return UserError(f"{shown(path)}:{line}: {text}" if line else f"{shown(path)}: {text}")

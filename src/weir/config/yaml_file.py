@@ -22,23 +22,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be read ({error.strerror}); run from the repository root, or pass "
+            f"{shown(path)}: cannot be read ({error.strerror}); run from the repository root, or pass "
             "--params FILE"
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8"
+            f"{shown(path)}: is not UTF-8 text (byte {error.start}); save it as UTF-8"
         ) from error
     try:
         content = YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         problem = " ".join((error.problem or "not valid YAML").split()).partition(" with value ")[0]
-        raise UserError(f"{path}:{line}: {problem}; mend the YAML there") from error
+        raise UserError(f"{shown(path)}:{line}: {problem}; mend the YAML there") from error
     except YAMLError as error:
-        raise UserError(f"{path}: {' '.join(str(error).split())}; mend the YAML") from error
+        raise UserError(f"{shown(path)}: {' '.join(str(error).split())}; mend the YAML") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: must be a mapping of sections such as `datasets:` and `stage1:`")
+        raise UserError(f"{shown(path)}: must be a mapping of sections such as `datasets:` and `stage1:`")
     return content
 
 
@@ -53,3 +53,9 @@ def line_of(path: Path, keys: Sequence[str | int]) -> int | None:
         except (KeyError, AttributeError, IndexError, TypeError):
             break
     return line
+
+
+def shown(path: Path) -> Path:
+    """`path` as a user would write it from the current folder."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
