@@ -1,0 +1,216 @@
+"""One optimizer step, and what is known about it afterwards.
+
+The host never waits for a GPU in a step: losses stay on the device until they are fetched, and a
+flag on the device keeps the optimizer from touching the weights once a loss or a gradient is not
+finite, so that the failing step can be repeated under observation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from weir.config.training import Training
+from weir.errors import UserError
+from weir.training.ema import MovingAverage
+from weir.training.finite import find_cause
+from weir.training.objective import DataSet, Objective
+from weir.training.optimizer import build_optimizer, set_learning_rate
+from weir.training.order import Order, mix, seed_draws
+from weir.training.schedule import learning_rate_factor
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_FETCH_EVERY = 20
+"""Steps between fetches of the losses where the host would wait for a GPU or other processes."""
+
+
+class FailedStep(Exception):
+    """The step of this index had a loss or gradient that is not finite."""
+
+    def __init__(self, step: int, names: list[str]) -> None:
+        super().__init__(step)
+        self.step = step
+        self.names = names
+
+
+class _Part:
+    """Part of a batch, opaque to Fabric, which would cast the data to half precision with it."""
+
+    def __init__(self, batch: Any, progress: float) -> None:
+        self.batch = batch
+        self.progress = progress
+
+
+class _Called(nn.Module):
+    """The objective as Fabric and DDP call it."""
+
+    def __init__(self, objective: nn.Module) -> None:
+        super().__init__()
+        self.objective = objective
+
+    def forward(self, part: _Part) -> dict[str, Tensor]:
+        return self.objective(part.batch, part.progress)
+
+
+class Stepper:
+    """Objective, optimizer, average and data of a training, on their device.
+
+    Attributes:
+        objective: as the caller gave it; its weights are the ones trained.
+        called: the objective, compiled if so wished.
+        optimizer: AdamW.
+        average: the averaged weights, or None.
+        fetch_every: steps after which `fetch` shall be called at the latest.
+    """
+
+    def __init__(
+        self, objective: Objective, data: DataSet, settings: Training, seed: int, fabric: Fabric
+    ) -> None:
+        if settings.batch_size % fabric.world_size:
+            raise UserError(
+                f"training.batch_size {settings.batch_size} cannot be shared evenly by "
+                f"{fabric.world_size} devices: choose another WEIR_DEVICES"
+            )
+        self.objective, self.settings, self.seed, self.fabric = objective, settings, seed, fabric
+        self.device = fabric.device
+        self.called: Any = torch.compile(objective) if settings.compile else objective
+        self.optimizer = build_optimizer(objective, settings)
+        self._module, self._wrapped = fabric.setup(_Called(self.called), self.optimizer)
+        trained = {n: p for n, p in objective.named_parameters() if p.requires_grad}
+        self._trained = list(trained.values())
+        self.average = None if settings.ema is None else MovingAverage(trained, settings.ema)
+        self._data = data.to(self.device)
+        self._order = Order(len(data), settings.batch_size, seed, self.device)
+        alone_on_cpu = self.device.type == "cpu" and fabric.world_size == 1
+        self.fetch_every = 1 if alone_on_cpu else _FETCH_EVERY
+        self._scaled = settings.precision == "fp16"
+        self._bad = torch.zeros((), device=self.device)
+        self._pending: list[tuple[int, Tensor]] = []
+        self._names: list[str] = []
+        # Networks that came frozen and in evaluation mode stay so when the rest trains.
+        self._frozen = [m for m in objective.modules() if not m.training and _is_frozen(m)]
+
+    def train_mode(self) -> None:
+        """Put all but the frozen networks into training mode."""
+        self.objective.train()
+        for module in self._frozen:
+            module.eval()
+
+    def learning_rate(self, step: int) -> float:
+        """Peak learning rate times the schedule at step `step`, counted from 0."""
+        s = self.settings
+        return s.learning_rate * learning_rate_factor(
+            step, s.steps, s.warmup, s.final_learning_rate
+        )
+
+    def step(self, step: int) -> None:
+        """Do step `step`, counted from 0."""
+        parts = self._parts(step)
+        seed_draws(self._draws(step), self.device)
+        total: list[Tensor] = []
+        for number, items in enumerate(parts):
+            waiting = number < len(parts) - 1
+            with self._without_exchange() if waiting else nullcontext():
+                part = _Part(self._data.batch(items), step / self.settings.steps)
+                losses = self._module(part)
+                loss, values = losses["loss"], [v.detach() for v in losses.values()]
+                if len(parts) > 1:
+                    share = len(items) * self.fabric.world_size / self.settings.batch_size
+                    loss, values = loss * share, [v * share for v in values]
+                self.fabric.backward(loss)
+            total = values if not total else [a + b for a, b in zip(total, values, strict=True)]
+        self._names = list(losses)
+        norm = self._clip()
+        self._keep(step, torch.stack([v.float() for v in [*total, norm]]))
+        set_learning_rate(self.optimizer, self.learning_rate(step))
+        self._wrapped.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(step)
+
+    def fetch(self) -> Iterator[tuple[int, dict[str, float]]]:
+        """Losses and `gradient_norm` of the steps since the last fetch, with their indices.
+
+        Raises:
+            FailedStep: one of them is not finite; the weights are those from before that step.
+        """
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        table = torch.stack([row for _, row in pending])
+        if self.fabric.world_size > 1:
+            table = self.fabric.all_reduce(table, reduce_op="mean")
+        names = [*self._names, "gradient_norm"]
+        for (step, _), row in zip(pending, table.tolist(), strict=True):
+            values = dict(zip(names, row, strict=True))
+            bad = [name for name, value in values.items() if not math.isfinite(value)]
+            if self._scaled:  # a scaled gradient may overflow: the scaler skips the step
+                bad = [name for name in bad if name != "gradient_norm"]
+            if bad:
+                raise FailedStep(step, bad)
+            yield step, values
+
+    def items(self, step: int) -> list[int]:
+        """Item numbers of a step, over all devices."""
+        return self._order.items(step).tolist()
+
+    def explain(self, step: int) -> str:
+        """Repeat a failed step, with the weights from before it, and say where it went wrong."""
+
+        def run() -> Iterator[tuple[Tensor, Any, dict[str, Tensor]]]:
+            seed_draws(self._draws(step), self.device)
+            for items in self._parts(step):
+                batch = self._data.batch(items)
+                with self.fabric.autocast():
+                    losses = self.objective(batch, step / self.settings.steps)
+                yield items, batch, losses
+
+        return find_cause(self.objective, run)
+
+    def _parts(self, step: int) -> list[Tensor]:
+        """This process's share of the items, cut into `accumulate` parts."""
+        share = self.settings.batch_size // self.fabric.world_size
+        items = self._order.items(step)
+        if self.fabric.world_size > 1:
+            items = items[self.fabric.global_rank * share :][:share]
+        return list(items.tensor_split(min(self.settings.accumulate, share)))
+
+    def _draws(self, step: int) -> int:
+        return mix(self.seed, step, self.fabric.global_rank)
+
+    def _without_exchange(self) -> Any:
+        return self.fabric.no_backward_sync(self._module)
+
+    def _clip(self) -> Tensor:
+        """Limit the gradients' norm and return it as it was, `[]`."""
+        limit = math.inf if self.settings.clip is None else self.settings.clip
+        if self._scaled:
+            norm = self.fabric.clip_gradients(
+                self._module, self._wrapped, max_norm=limit, error_if_nonfinite=False
+            )
+            assert norm is not None
+            return norm
+        if self.settings.clip is None:
+            gradients = [p.grad for p in self._trained if p.grad is not None]
+            return nn.utils.get_total_norm(gradients)
+        return nn.utils.clip_grad_norm_(self._trained, limit)
+
+    def _keep(self, step: int, row: Tensor) -> None:
+        """Note a step's losses; from the first bad one on, tell the optimizer to do nothing."""
+        self._pending.append((step, row))
+        if not self._scaled:
+            # The fused kernel's own switch, made for gradient scalers: read on the device.
+            self._bad = torch.maximum(self._bad, 1.0 - torch.isfinite(row).all().float())
+            self.optimizer.found_inf = self._bad
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(p.requires_grad for p in parameters)
