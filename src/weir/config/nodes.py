@@ -48,6 +48,9 @@ class Distill(Config):
     energy_weight: float = Field(
         0.0, ge=0, description="Weight of the energy score added to `regression` or `endpoint`."
     )
+    held_out: float = Field(
+        0.1, gt=0, lt=1, description="Share of the conditions, the last ones, that select it."
+    )
     huber: PositiveFloat = Field(
         0.00054, description="Pseudo-Huber constant per dimension of a sample."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -23,6 +24,7 @@ def provenance(job: Job, layout: Layout, seconds: float, run_id: str | None) -> 
         "run": job.key,
         "fingerprint": job.fingerprint,
         "inputs": job.input_digests,
+        "upstream": list(_ancestors(job).values()),
         "commit": commit,
         "uncommitted_changes": dirty,
         "seconds": round(seconds, 1),
@@ -31,6 +33,20 @@ def provenance(job: Job, layout: Layout, seconds: float, run_id: str | None) -> 
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
     }
+
+
+def _ancestors(job: Job) -> dict[str, dict[str, Any]]:
+    """Stage, run, fingerprint, seconds and MLflow run of every stage above, by stage and run."""
+    found: dict[str, dict[str, Any]] = {}
+    for folder in job.inputs.values():
+        try:
+            record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        except OSError:
+            continue  # data sets have none: the same data must have the same bytes
+        kept = ("stage", "run", "fingerprint", "commit", "seconds", "mlflow_run_id")
+        for item in (*record["upstream"], {key: record[key] for key in kept}):
+            found[f"{item['stage']}@{item['run']}"] = item
+    return found
 
 
 def commit_of(layout: Layout) -> tuple[str | None, bool]:

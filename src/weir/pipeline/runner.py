@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import dataclass
 from importlib import import_module
@@ -109,13 +110,15 @@ def execute(job: Job, layout: Layout, tracker: Any) -> Path:
     checkpoints = layout.checkpoints(job.section, job.key, job.fingerprint)
     single = "report.html" if job.stage == "report" else None
     with whole_output(job.output, single) as temporary:
-        paths = StagePaths(temporary, job.inputs, checkpoints, layout.root)
+        paths = StagePaths(job.key, temporary, job.inputs, checkpoints, layout.root)
         module.run(job.config, paths, tracker, name=job.name, task=job.task, seed=job.seed)
         if job.stage in (*MODEL_STAGES, "teacher", "evaluate"):
             record = provenance(job, layout, time.monotonic() - started, tracker.run_id)
             text = json.dumps(record, indent=1, sort_keys=True)
             folder = temporary / "details" if job.stage == "evaluate" else temporary
             (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
+    # Only now is nothing left to resume; checkpoints of other parameters or code are stale.
+    shutil.rmtree(checkpoints.parent, ignore_errors=True)
     return job.output
 
 

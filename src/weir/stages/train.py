@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from weir.stages.model_folder import ModelCard, save_model
+from weir.training.devices import leave_to_main_process
 from weir.training.loop import train
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def train_and_save(
         log=tracker.log_metrics,
         label=f"{card.section} {card.name} seed {card.seed}",
     )
+    leave_to_main_process()
     save_model(paths.output, objective.model, card, result.history)
     tracker.log_metrics(
         {"train/seconds": result.seconds, "train/best_step": result.best_step}, result.steps

@@ -13,8 +13,8 @@ from weir.tasks.forecast.dataset_config import ForecastDataset
 from weir.tasks.forecast.schema import Part, Repair
 from weir.tasks.forecast.table import Table, place
 
-NINES = re.compile(r"^-?(9{2,}|9+\.9+|1e(20|30|35|36|37))$")
-"""Numbers that instruments write for a missing value: -9999, 999.9, 1e20."""
+CODE = re.compile(r"^-?(9{2,}|9+\.9+|1e\+(20|30|35|36|37)|9\.96921e\+36)$")
+"""Numbers that instruments and archives write for a missing value: -9999, 999.9, 1e20."""
 
 
 def clean(table: Table, config: ForecastDataset) -> None:
@@ -40,15 +40,15 @@ def sentinels(table: Table, config: ForecastDataset) -> None:
             if found is not None:
                 row = int((column == found).to_numpy().argmax())
                 raise UserError(
-                    f"{table.at(row, name)}: {found:g} stands {int((column == found).sum())} times "
-                    "far from all other values, probably for a missing one; set `sentinels: "
-                    f"[{found:g}]` (or [] if it is real)"
+                    f"{table.at(row, name)}: {found:.7g} is far from all other values, probably "
+                    f"a missing one ({int((column == found).sum())} such cells); set `sentinels: "
+                    f"[{found:.7g}]` (or [] if it is real)"
                 )
             continue
         hit = column.isin(config.sentinels)
         if hit.any():
             table.values = table.values.assign(**{name: column.mask(hit)})
-            listed = ", ".join(f"{value:g}" for value in sorted(set(column[hit])))
+            listed = ", ".join(f"{value:.7g}" for value in sorted(set(column[hit])))
             table.repairs.append(
                 Repair("sentinels", int(hit.sum()), f"{listed} is a missing value", (name,))
             )
@@ -57,7 +57,7 @@ def sentinels(table: Table, config: ForecastDataset) -> None:
 def suspicious(column: pd.Series) -> float | None:
     """A number like -9999 that lies farther from a column's other values than they spread."""
     for value in (column.min(), column.max()):
-        if not NINES.match(f"{value:g}"):
+        if not CODE.match(f"{value:.7g}"):
             continue
         rest = column[column != value].dropna()
         if rest.empty:

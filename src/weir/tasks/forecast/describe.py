@@ -146,7 +146,8 @@ def _time_style(file: Path, peek: pd.DataFrame, notes: list[str]) -> dict[str, s
     if not found:
         raise UserError(
             f"{file}: no column reads as timestamps among "
-            f"{', '.join(map(repr, peek.columns[:8]))}; write the node by hand with `time_column` and `time_format`"
+            f"{', '.join(map(repr, peek.columns[:8]))}; write the node by hand with "
+            "`time_column` and `time_format`"
         )
     named = [name for name in found if name.lower() in ("date", "time", "datetime", "timestamp")]
     chosen = (named or list(found))[0]

@@ -1,0 +1,40 @@
+"""`weir <stage> <name>`: one run of one stage, tracked."""
+
+from __future__ import annotations
+
+import argparse
+
+from weir.pipeline.layout import Layout, find_root
+from weir.pipeline.provenance import commit_of
+from weir.pipeline.runner import execute, prepare
+from weir.tracking.lineage import dvc_digests, upstream_runs
+from weir.tracking.run import open_stage
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the stage that the command line names."""
+    layout = Layout(find_root())
+    params = options.params or layout.root / "params.yaml"
+    job = prepare(options.command, options.name, options.seed, layout, params)
+    digests = dvc_digests(layout.root, job.inputs.values())
+    tags = {
+        "fingerprint": job.fingerprint,
+        **{f"upstream.{role}": run for role, run in upstream_runs(job.inputs).items()},
+        **{f"dvc.{path}": digest for path, digest in digests.items()},
+    }
+    with open_stage(
+        layout.root,
+        section=job.stage,
+        key=job.key,
+        name=job.name,
+        seed=job.seed,
+        task=job.task,
+        dataset=job.dataset,
+        tags=tags,
+        commit=commit_of(layout)[0],
+    ) as tracker:
+        if data := job.inputs.get("data"):
+            place = data.relative_to(layout.root).as_posix()
+            tracker.log_dataset(job.dataset, digests.get(place, job.input_digests["data"]), place)
+        output = execute(job, layout, tracker)
+    print(output.relative_to(layout.root))

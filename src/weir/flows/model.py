@@ -1,0 +1,139 @@
+"""What teacher sampling and distillation need of a model, whatever its task."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from weir.flows.solvers import Solution, SolverName, integrate, nfe
+
+Condition = TypeVar("Condition", bound=tuple)
+"""A NamedTuple of tensors, each with a leading axis of conditions."""
+
+
+def take(condition: Condition, items: Tensor | slice) -> Condition:
+    """Those conditions that `items` selects, in every tensor of the tuple."""
+    return type(condition)(*(field[items] for field in condition))
+
+
+class FlowModel(nn.Module):
+    """A conditional flow from noise (t = 0) to data (t = 1) in a space of events.
+
+    Subclasses set `event` and implement `condition`, `colour`, `velocity` and `decode`.
+    Tensors of events have axes `[condition, draw, *event]`.
+
+    Attributes:
+        event: shape of one event.
+        steps: solver steps when a caller names none.
+        solver: solver when a caller names none.
+        student: whether `velocity` accepts a step size, which makes the model a student that
+            covers a finite step in one evaluation.
+    """
+
+    event: tuple[int, ...]
+    steps: int = 4
+    solver: SolverName = "midpoint"
+    student: bool = False
+
+    def condition(self, batch: Any) -> Any:
+        """What the velocity depends on, computed once per item of a data set's batch."""
+        raise NotImplementedError
+
+    def colour(self, white: Tensor) -> Tensor:
+        """Standard normal noise turned into the flow's source, same shape."""
+        raise NotImplementedError
+
+    def velocity(self, x: Tensor, t: Tensor, condition: Any, step: Tensor | None = None) -> Tensor:
+        """`dx/dt` at `(x, t)`, of x's shape.
+
+        Args:
+            x: `[condition, draw, *event]`.
+            t: `[]`, `[condition]` or `[condition, draw]`.
+            condition: a NamedTuple of tensors `[condition, ...]`.
+            step: size of the step to cover, of t's shape; students only.
+        """
+        raise NotImplementedError
+
+    def decode(self, x: Tensor, condition: Any) -> Tensor:
+        """Events `[condition, draw, *event]` on the scale of the data."""
+        raise NotImplementedError
+
+    def source(
+        self, condition: Any, draws: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Noise `[condition, draw, *event]`."""
+        lead: Tensor = condition[0]
+        white = torch.randn(
+            len(lead), draws, *self.event, generator=generator, device=lead.device
+        )
+        return self.colour(white)
+
+    def jump(self, x: Tensor, r: Tensor, t: Tensor, condition: Any) -> Tensor:
+        """Mean velocity `u` of a student between times r and t: `x_t = x_r + (t - r) u`."""
+        return self.velocity(x, r, condition, t - r)
+
+    def transport(
+        self,
+        x: Tensor,
+        condition: Any,
+        *,
+        steps: int | None = None,
+        solver: SolverName | None = None,
+        knots: int = 0,
+    ) -> Solution:
+        """Carry noise `x`, `[condition, draw, *event]`, to events.
+
+        A student makes `steps` jumps (one by default), a teacher solves the equation; the work
+        per condition, whatever the number of draws, is done by `condition`, not here.
+        """
+        if not self.student:
+            return integrate(
+                lambda x, t: self.velocity(x, t, condition),
+                x,
+                steps=self.steps if steps is None else steps,
+                solver=self.solver if solver is None else solver,
+                knots=knots,
+            )
+        steps = 1 if steps is None else steps
+        size = x.new_tensor(1 / steps)
+        return integrate(
+            lambda x, t: self.velocity(x, t, condition, size),
+            x,
+            steps=steps,
+            solver="euler",
+            knots=knots,
+        )
+
+    @torch.no_grad()
+    def draw(
+        self,
+        batch: Any,
+        draws: int,
+        *,
+        steps: int | None = None,
+        solver: SolverName | None = None,
+        generator: torch.Generator | None = None,
+        chunk: int = 1_000_000,
+    ) -> Tensor:
+        """Samples `[item, draw, *data]` for a batch, in parts of about `chunk` values.
+
+        The noise of an item depends on the generator and on the items before it, not on `chunk`.
+        """
+        condition = self.condition(batch)
+        size = int(torch.Size(self.event).numel())
+        together = max(1, chunk // (size * draws))
+        parts = []
+        for first in range(0, len(condition[0]), together):
+            part = take(condition, slice(first, first + together))
+            x = self.source(part, draws, generator)
+            parts.append(self.decode(self.transport(x, part, steps=steps, solver=solver).final, part))
+        return torch.cat(parts)
+
+    def nfe(self, steps: int | None = None, solver: SolverName | None = None) -> int:
+        """Evaluations of the network per sample."""
+        if self.student:
+            return 1 if steps is None else steps
+        solver = self.solver if solver is None else solver
+        return nfe(solver, self.steps if steps is None else steps)

@@ -1,0 +1,103 @@
+"""Transformer blocks whose normalisation is set by a condition: adaLN-zero.
+
+Peebles & Xie 2023, "Scalable Diffusion Models with Transformers". Every block starts as the
+identity, because the gates of its two branches are zero at initialisation.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from weir.networks.attention import MLP, Attention
+
+
+class ScalarEmbedding(nn.Module):
+    """A scalar in about [0, 1] (a time, a step size) as a vector: sinusoids, then two layers.
+
+    A velocity is smooth in time, so the sinusoids are slow: periods lie between 4 and 0.1.
+
+    Args:
+        width: length of the vector.
+        frequencies: number of sines and of cosines.
+    """
+
+    frequency: Tensor
+
+    def __init__(self, width: int, frequencies: int = 16) -> None:
+        super().__init__()
+        periods = torch.logspace(math.log10(4.0), -1.0, frequencies)
+        self.register_buffer("frequency", 2 * math.pi / periods, persistent=False)
+        self.layers = nn.Sequential(
+            nn.Linear(2 * frequencies, width), nn.SiLU(), nn.Linear(width, width)
+        )
+
+    def silence(self) -> None:
+        """Make the vector zero for every scalar, though still trainable."""
+        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(self.layers[-1].bias)
+
+    def forward(self, value: Tensor) -> Tensor:
+        """`[...]` to `[..., width]`."""
+        angle = value[..., None] * self.frequency
+        return self.layers(torch.cat([angle.sin(), angle.cos()], -1))
+
+
+class AdaLNZeroBlock(nn.Module):
+    """Self-attention and a two-layer network over tokens, both gated by the condition.
+
+    Args:
+        width: width of a token.
+        heads: attention heads; divides `width`.
+        ratio: hidden width of the two-layer network, as a multiple of `width`.
+        dropout: dropout of both branches.
+    """
+
+    def __init__(
+        self, width: int, heads: int, ratio: float = 2.0, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.attention = Attention(width, heads)
+        self.mlp = MLP(width, ratio)
+        self.dropout = nn.Dropout(dropout)
+        self.modulation = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Tokens `[..., token, width]` to the same shape.
+
+        Args:
+            x: `[..., token, width]`.
+            condition: broadcastable to x, so that what draws share is computed once.
+        """
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(
+            functional.silu(condition)
+        ).chunk(6, -1)
+        tokens = torch.addcmul(shift1, 1 + scale1, self.norm(x))
+        mixed = self.attention(tokens.flatten(0, -3)).reshape(x.shape)
+        x = x + gate1 * self.dropout(mixed)
+        tokens = torch.addcmul(shift2, 1 + scale2, self.norm(x))
+        return x + gate2 * self.dropout(self.mlp(tokens))
+
+
+class AdaLNZeroOutput(nn.Module):
+    """Conditioned normalisation and a linear map that is zero at initialisation."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, out)
+        for layer in (self.modulation, self.out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """`[..., token, width]` to `[..., token, out]`; `condition` broadcasts to x."""
+        shift, scale = self.modulation(functional.silu(condition)).chunk(2, -1)
+        return self.out(torch.addcmul(shift, 1 + scale, self.norm(x)))

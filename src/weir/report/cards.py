@@ -1,0 +1,120 @@
+"""The headline of one data set: a few numbers that a hurried reader takes along."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from weir.report.entries import Entry, best, compare, ranked
+from weir.report.evaluation import Definition
+from weir.report.numbers import decimals, number, percent
+from weir.report.plan import PlanGraph
+from weir.report.verdicts import teacher_of
+
+
+@dataclass(frozen=True)
+class Card:
+    """`tone` is "good", "bad" or "" and colours the value; the words say the same."""
+
+    title: str
+    value: str
+    note: str
+    tone: str = ""
+
+
+def cards(
+    rows: Sequence[Entry], headline: Sequence[str], known: Mapping[str, Definition], plan: PlanGraph
+) -> list[Card]:
+    """Best model, its distance to baselines and ceiling, its calibration, and what distilling cost."""
+    metric = headline[0]
+    definition = known[metric]
+    winner = best([row for row in rows if row.contender], metric, definition)
+    if winner is None:
+        return []
+    found = [_winner(winner, metric, definition)]
+    rivals = [row for row in rows if row.kind == "baseline"]
+    found.append(_against(winner, best(rivals, metric, definition), metric, definition))
+    limits = [row for row in rows if row.kind == "ceiling"]
+    found.append(_limit(winner, best(limits, metric, definition), metric, definition))
+    students = ranked([row for row in rows if row.kind == "student"], metric, definition)
+    if students:
+        teacher = teacher_of(students[0], rows, plan)
+        found.append(_distilled(students[0], teacher, metric, definition))
+    targets = [name for name in headline if known[name].target is not None]
+    found.append(_targets(winner, targets, known))
+    return [card for card in found if card is not None]
+
+
+def _winner(winner: Entry, metric: str, definition: Definition) -> Card:
+    statistic = winner.statistic(metric)
+    places = decimals([statistic.mean])
+    spread = f" ± {number(statistic.std, places)}" if math.isfinite(statistic.std) else ""
+    seeds = f", {statistic.count} seeds" if statistic.count > 1 else ", one seed"
+    return Card(
+        f"Best model, {definition.label}",
+        number(statistic.mean, places),
+        f"{winner.label}{spread}{seeds}",
+    )
+
+
+def _against(
+    winner: Entry, rival: Entry | None, metric: str, definition: Definition
+) -> Card | None:
+    comparison = compare(winner, rival, metric, definition) if rival else None
+    if comparison is None:
+        return None
+    if comparison.level:
+        return Card("Against the best baseline", "level", f"with {comparison.other.label}")
+    side = "worse" if comparison.loses else "better"
+    verb = "It loses to" if comparison.loses else "than"
+    return Card(
+        "Against the best baseline",
+        f"{percent(comparison.excess)} {side}",
+        f"{verb} {comparison.other.label}",
+        "bad" if comparison.loses else "good",
+    )
+
+
+def _limit(winner: Entry, limit: Entry | None, metric: str, definition: Definition) -> Card | None:
+    comparison = compare(winner, limit, metric, definition) if limit else None
+    if comparison is None:
+        return None
+    side = "above" if definition.better == "lower" else "below"
+    if comparison.excess < 0:
+        side = "below" if side == "above" else "above"
+    return Card(
+        "Distance to the best possible",
+        percent(comparison.excess),
+        f"{side} {comparison.other.label}, which knows the truth",
+    )
+
+
+def _distilled(
+    student: Entry, teacher: Entry | None, metric: str, definition: Definition
+) -> Card | None:
+    comparison = compare(student, teacher, metric, definition) if teacher else None
+    if comparison is None or teacher is None:
+        return None
+    sign = "+" if comparison.excess > 0 else "−"
+    calls = ""
+    if student.nfe and teacher.nfe:
+        calls = f" at {student.nfe} network call{'s' if student.nfe > 1 else ''} of {teacher.nfe}"
+    return Card(
+        "Cost of distilling",
+        f"{sign}{percent(comparison.excess)}",
+        f"{definition.label} against its teacher{calls}",
+        "good" if comparison.excess <= 0.01 else "bad",
+    )
+
+
+def _targets(winner: Entry, targets: Sequence[str], known: Mapping[str, Definition]) -> Card | None:
+    pairs = [(known[name], winner.statistic(name).mean) for name in targets]
+    pairs = [(definition, value) for definition, value in pairs if math.isfinite(value)]
+    if not pairs:
+        return None
+    return Card(
+        ", ".join(definition.label for definition, _ in pairs),
+        " / ".join(number(value, 3) for _, value in pairs),
+        "targets " + " / ".join(number(definition.target, 2) for definition, _ in pairs),
+    )

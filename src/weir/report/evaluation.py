@@ -1,0 +1,164 @@
+"""What the evaluate stage left in one folder, read for the report.
+
+A folder `results/evaluate/<run>/` holds `evaluation.json` and small tables (`*.parquet`). The
+document is the same for every task; which tables lie beside it is the task's affair, and only its
+own figures look into them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from weir.errors import WeirError
+
+KINDS = ("student", "teacher", "flow", "joint", "stage1", "baseline", "ceiling")
+"""What was evaluated, in the order in which the report lists kinds."""
+
+MISSING = float("nan")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a metric is: the words printed beside its numbers.
+
+    `better` is "lower", "higher", or the value that a perfect model reaches (coverage, say).
+    """
+
+    label: str
+    definition: str
+    scale: str
+    better: str | float
+
+    @property
+    def target(self) -> float | None:
+        """The value to hit, for a metric that is neither to be small nor to be large."""
+        return None if isinstance(self.better, str) else self.better
+
+    def badness(self, value: float) -> float:
+        """A number that is smaller for a better `value`; infinite where it is missing."""
+        if not math.isfinite(value):
+            return math.inf
+        if self.target is not None:
+            return abs(value - self.target)
+        return value if self.better == "lower" else -value
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One evaluated run: a node of `evaluate` with one seed.
+
+    `metrics` are means over the items of the split, `nfe` counts network calls for one sample,
+    `latency_ms` is the time of one item with all its samples, `seconds` that of the whole split.
+    """
+
+    name: str
+    node: str
+    seed: int | None
+    task: str
+    dataset: str
+    kind: str
+    label: str
+    metrics: Mapping[str, float]
+    definitions: Mapping[str, Definition]
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    nfe: int | None = None
+    latency_ms: float = MISSING
+    seconds: float = MISSING
+    quality_curve: tuple[Mapping[str, float], ...] = ()
+    lineage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def load_evaluation(folder: Path) -> Evaluation:
+    """Read `evaluation.json` and every `*.parquet` of a folder.
+
+    Raises:
+        WeirError: the document is absent, is not JSON, or lacks a field.
+    """
+    path = folder / "evaluation.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WeirError(f"no evaluation: {path} is absent; run the evaluate stage first") from None
+    except json.JSONDecodeError as error:
+        raise WeirError(f"damaged evaluation: {path}: {error}; evaluate again") from None
+    tables = {table.stem: pd.read_parquet(table) for table in sorted(folder.glob("*.parquet"))}
+    return parse_evaluation(document, tables, where=str(path))
+
+
+def parse_evaluation(
+    document: Mapping[str, Any],
+    tables: Mapping[str, pd.DataFrame] | None = None,
+    where: str = "evaluation.json",
+) -> Evaluation:
+    """Check a document and give its fields their types; a null number is a missing one.
+
+    Raises:
+        WeirError: a field is absent or has a value outside its choices.
+    """
+    absent = [
+        key
+        for key in ("name", "node", "task", "dataset", "kind", "metrics", "definitions")
+        if key not in document
+    ]
+    if absent:
+        raise WeirError(f"incomplete evaluation: {where} lacks {', '.join(absent)}")
+    if document["kind"] not in KINDS:
+        raise WeirError(
+            f"unknown kind {document['kind']!r}: {where}; known kinds: {', '.join(KINDS)}"
+        )
+    undefined = sorted(set(document["metrics"]) - set(document["definitions"]))
+    if undefined:
+        raise WeirError(f"metrics without a definition: {where}: {', '.join(undefined)}")
+    return Evaluation(
+        name=document["name"],
+        node=document["node"],
+        seed=document.get("seed"),
+        task=document["task"],
+        dataset=document["dataset"],
+        kind=document["kind"],
+        label=document.get("label") or document["node"],
+        metrics={name: _number(value) for name, value in document["metrics"].items()},
+        definitions={
+            name: _definition(value, f"{where}: {name}")
+            for name, value in document["definitions"].items()
+        },
+        protocol=document.get("protocol") or {},
+        nfe=document.get("nfe"),
+        latency_ms=_number(document.get("latency_ms")),
+        seconds=_number(document.get("seconds")),
+        quality_curve=tuple(
+            {key: _number(value) for key, value in point.items()}
+            for point in document.get("quality_curve") or ()
+        ),
+        lineage=document.get("lineage") or {},
+        provenance=document.get("provenance") or {},
+        tables=dict(tables or {}),
+    )
+
+
+def _number(value: float | None) -> float:
+    return MISSING if value is None else float(value)
+
+
+def _definition(value: Mapping[str, Any], where: str) -> Definition:
+    better = value.get("better")
+    if not isinstance(better, int | float) and better not in ("lower", "higher"):
+        raise WeirError(
+            f'bad definition of a metric: {where}: better is {better!r}, not "lower", "higher" '
+            "or the target value"
+        )
+    return Definition(
+        label=value["label"],
+        definition=value.get("definition", ""),
+        scale=value.get("scale", ""),
+        better=better if isinstance(better, str) else float(better),
+    )

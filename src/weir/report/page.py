@@ -1,0 +1,180 @@
+"""The report: evaluations and a plan in, one self-contained HTML page out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, Protocol
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from weir.report import curves
+from weir.report.cards import cards
+from weir.report.dag import dag_svg
+from weir.report.entries import definitions, entries
+from weir.report.evaluation import Evaluation
+from weir.report.figure import Figure
+from weir.report.numbers import DASH, duration
+from weir.report.plan import PlanGraph
+from weir.report.provenance import facts, flatten, run_columns
+from weir.report.scores import shared_protocol
+from weir.report.table import results_table
+from weir.report.theme import theme_css
+from weir.report.verdicts import against_baselines
+
+
+class TaskFigures(Protocol):
+    """What a task adds to its part of the page: the module `tasks/<task>/figures.py` is one."""
+
+    HEADLINE: tuple[str, ...]
+    """Metrics of the main table; models are ranked by the first."""
+
+    def figures(self, evaluations: Sequence[Evaluation]) -> list[Figure]:
+        """Figures about the evaluations of one data set."""
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the page says about the run that made it."""
+
+    command: str = ""
+    commit: str = ""
+    hardware: str = ""
+    wall_s: float = float("nan")
+    reproduce: tuple[str, ...] = ()
+    """Shell commands, one a line; lines that begin with # are remarks."""
+    tasks: Mapping[str, TaskFigures] = field(default_factory=dict)
+
+
+def render(evaluations: Sequence[Evaluation], plan: PlanGraph, title: str, context: Context) -> str:
+    """The page. The same input gives the same bytes; nothing is read but the package's template."""
+    environment = Environment(
+        loader=PackageLoader("weir.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["duration"] = duration
+    environment.filters["shown"] = shown
+    names = sorted({(run.task, run.dataset) for run in evaluations}, key=lambda pair: pair[1])
+    parts = [
+        _dataset(
+            [run for run in evaluations if (run.task, run.dataset) == name], plan, context, name
+        )
+        | {"id": f"data-{n}-{slug(name[1])}"}
+        for n, name in enumerate(names, start=1)
+    ]
+    shared, own = facts(evaluations)
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        context=context,
+        datasets=parts,
+        plan=plan,
+        dag=Markup(dag_svg(plan, standalone=False)) if plan.nodes else "",
+        theme=Markup(theme_css()),
+        style=Markup(_asset("page.css")),
+        script=Markup(_asset("page.js")),
+        definitions=list(definitions(entries(evaluations)).items()),
+        shared=shared,
+        runs=own,
+        run_columns=run_columns(evaluations),
+        nodes=_parameters(evaluations),
+        dash=DASH,
+    )
+
+
+@dataclass(frozen=True)
+class FigureGroup:
+    """Figures under one heading."""
+
+    name: str
+    figures: tuple[Figure, ...]
+
+
+def _dataset(
+    runs: Sequence[Evaluation], plan: PlanGraph, context: Context, name: tuple[str, str]
+) -> dict[str, Any]:
+    task, dataset = name
+    rows = entries(runs)
+    known = definitions(rows)
+    view = context.tasks.get(task)
+    headline = [metric for metric in (view.HEADLINE if view else known) if metric in known]
+    headline = headline or list(known)
+    drawn: list[Figure | None] = []
+    if headline:
+        drawn.append(curves.glance(rows, headline))
+    drawn += view.figures(runs) if view else []
+    if headline:
+        drawn.append(curves.quality(rows, headline))
+    drawn.append(curves.losses(rows))
+    present = [figure for figure in drawn if figure is not None]
+    rest = [metric for metric in known if metric not in headline]
+    return {
+        "task": task,
+        "name": dataset,
+        "protocol": shared_protocol(runs),
+        "differing": _differing(runs),
+        "seeds": max(len(row.runs) for row in rows),
+        "models": sum(row.contender for row in rows),
+        "cards": cards(rows, headline, known, plan) if headline else [],
+        "verdicts": against_baselines(rows, headline, known) if headline else [],
+        "has_baseline": any(row.kind == "baseline" for row in rows),
+        "table": results_table(rows, headline, known, headline[0]) if headline else None,
+        "more": results_table(rows, rest, known, headline[0]) if rest else None,
+        "results_figures": [figure for figure in present if figure.section == "Results"],
+        "groups": _grouped(figure for figure in present if figure.section != "Results"),
+    }
+
+
+def _grouped(figures: Iterable[Figure]) -> list[FigureGroup]:
+    groups: dict[str, list[Figure]] = {}
+    for figure in figures:
+        groups.setdefault(figure.section, []).append(figure)
+    return [FigureGroup(name, tuple(members)) for name, members in groups.items()]
+
+
+def _differing(runs: Sequence[Evaluation]) -> list[str]:
+    """Settings of the comparison itself in which the runs differ; steps and solver may."""
+    keys = dict.fromkeys(key for run in runs for key in run.protocol)
+    shared = shared_protocol(runs)
+    return [key for key in keys if key not in shared and key not in ("steps", "solver")]
+
+
+def _parameters(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """Each evaluated node with the settings of its whole lineage, flattened."""
+    return [
+        {
+            "row": row,
+            "dataset": row.first.dataset,
+            "sections": [
+                (section, flatten(config)) for section, config in row.first.lineage.items()
+            ],
+        }
+        for row in sorted(entries(evaluations), key=lambda row: (row.first.dataset, row.node))
+        if row.first.lineage
+    ]
+
+
+def shown(value: Any) -> str:
+    """A setting or a fact as text; what is not known becomes a dash."""
+    if value is None or value == "" or (isinstance(value, float) and value != value):
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)
+
+
+def slug(text: str) -> str:
+    """Text as part of an HTML id."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"
+
+
+def _asset(name: str) -> str:
+    return resources.files("weir.report").joinpath("templates", name).read_text(encoding="utf-8")

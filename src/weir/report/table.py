@@ -1,0 +1,140 @@
+"""The results table: models, baselines and ceilings of one data set, as cells ready to print."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from weir.report.entries import Entry, best, compare, ranked
+from weir.report.evaluation import Definition
+from weir.report.numbers import DASH, compact, decimals, number, percent, quantity
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric's heading; `hint` says which way is good."""
+
+    label: str
+    hint: str
+    definition: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number; `order` sorts it (empty for none), `spread` is its deviation over seeds."""
+
+    text: str
+    spread: str = ""
+    order: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    label: str
+    node: str
+    kind: str
+    seeds: int
+    nfe: Cell
+    cost: Cell
+    gap: Cell
+    cells: tuple[Cell, ...]
+    remark: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """`rows` compete and are sorted by the ranking metric; `ceilings` know more than a model may."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    ceilings: tuple[Row, ...]
+    ranking: str
+    has_cost: bool
+    has_gap: bool
+    has_spread: bool
+
+
+def results_table(
+    rows: Sequence[Entry], metrics: Sequence[str], known: Mapping[str, Definition], ranking: str
+) -> Table:
+    """Arrange rows by `ranking`, best first; the best competitor of each metric is marked."""
+    ordered = ranked(rows, ranking, known[ranking])
+    rivals = [row for row in ordered if row.kind != "ceiling"]
+    ceilings = [row for row in ordered if row.kind == "ceiling"]
+    winners = {metric: best(rivals, metric, known[metric]) for metric in metrics}
+    places = {metric: decimals(row.statistic(metric).mean for row in rows) for metric in metrics}
+    baselines = [row for row in rivals if row.kind == "baseline"]
+    baseline = best(baselines, ranking, known[ranking])
+    limit = best(ceilings, ranking, known[ranking])
+
+    def line(row: Entry) -> Row:
+        return Row(
+            label=row.label,
+            node=row.node,
+            kind=row.kind,
+            seeds=len(row.runs),
+            nfe=Cell(DASH) if row.nfe is None else Cell(number(row.nfe, 0), order=str(row.nfe)),
+            cost=_cell(row.latency_ms, quantity(row.latency_ms)),
+            gap=_gap(row, limit, ranking, known[ranking]),
+            cells=tuple(
+                _metric(row, metric, places[metric], row is winners[metric]) for metric in metrics
+            ),
+            remark=_remark(row, baseline, ranking, known[ranking]),
+        )
+
+    lines = tuple(line(row) for row in rivals)
+    limits = tuple(line(row) for row in ceilings)
+    return Table(
+        columns=tuple(
+            Column(known[metric].label, _hint(known[metric]), known[metric].definition)
+            for metric in metrics
+        ),
+        rows=lines,
+        ceilings=limits,
+        ranking=known[ranking].label,
+        has_cost=any(row.cost.order for row in lines),
+        has_gap=limit is not None and known[ranking].target is None,
+        has_spread=any(cell.spread for row in lines + limits for cell in row.cells),
+    )
+
+
+def _hint(definition: Definition) -> str:
+    if definition.target is not None:
+        return f"target {compact(definition.target)}"
+    return f"{definition.better} is better"
+
+
+def _cell(value: float, text: str) -> Cell:
+    return Cell(text, order=repr(value) if math.isfinite(value) else "")
+
+
+def _metric(row: Entry, metric: str, places: int, winner: bool) -> Cell:
+    found = row.statistic(metric)
+    if not found.known:
+        return Cell(DASH)
+    spread = f"± {number(found.std, places)}" if math.isfinite(found.std) else ""
+    return Cell(number(found.mean, places), spread, repr(found.mean), winner)
+
+
+def _gap(row: Entry, limit: Entry | None, metric: str, definition: Definition) -> Cell:
+    comparison = compare(row, limit, metric, definition) if limit else None
+    if comparison is None or row is limit:
+        return Cell(DASH)
+    excess = 0.0 if comparison.excess == 0 else comparison.excess
+    sign = "−" if excess < 0 else "+"
+    return _cell(excess, f"{sign}{percent(excess)}")
+
+
+def _remark(row: Entry, baseline: Entry | None, metric: str, definition: Definition) -> str:
+    if baseline is None or not row.contender:
+        return ""
+    comparison = compare(row, baseline, metric, definition)
+    if comparison is None:
+        return ""
+    if comparison.level:
+        return f"level with {baseline.label}"
+    if comparison.loses:
+        return f"loses to {baseline.label} by {percent(comparison.excess)}"
+    return ""

@@ -1,0 +1,120 @@
+"""Distil: train a student that jumps from noise to sample on what a teacher made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from weir.distillation.endpoint import EndpointObjective
+from weir.distillation.energy import EnergyObjective
+from weir.distillation.match_mean import MatchMeanObjective
+from weir.distillation.objective import StudentObjective
+from weir.distillation.pairs import PairSet
+from weir.distillation.regression import RegressionObjective
+from weir.errors import UserError
+from weir.flows.model import FlowModel
+from weir.stages.model_folder import read_card
+from weir.stages.restore import restore
+from weir.stages.train import card_of, train_and_save
+from weir.tasks import part
+
+if TYPE_CHECKING:
+    from weir.config.nodes import Distill
+    from weir.pipeline.paths import StagePaths
+    from weir.tracking.tracker import Tracker
+
+
+def run(
+    config: Distill, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
+) -> None:
+    """Train a copy of the teacher with a step-size input; select it on held-out conditions."""
+    folder = paths.inputs["upstream"]
+    data = part(task, "data").load(paths.inputs["data"])
+    teacher = restore(folder)
+    pairs, settings = load_pairs(paths.inputs["teacher"], data.split("train"), teacher)
+    if config.draws > pairs.output.shape[1]:
+        raise UserError(
+            f"distill.{name}.draws: is {config.draws}, but the teacher stored "
+            f"{pairs.output.shape[1]}; lower it or raise teacher.{config.teacher}.draws"
+        )
+    torch.manual_seed(seed)
+    student = teacher.as_student()
+    training, held_out = divide(pairs, config)
+    card = card_of(
+        "distill",
+        name,
+        task,
+        seed,
+        config,
+        data,
+        upstream=asdict(read_card(folder)),
+        chain={"teacher": settings},
+    )
+    train_and_save(
+        objective(config, student), (training, held_out), config.training, card, paths, tracker
+    )
+
+
+def load_pairs(folder: Path, conditions: Any, teacher: FlowModel) -> tuple[PairSet, dict[str, Any]]:
+    """The stored pairs of a teacher folder, and the teacher's settings.
+
+    Raises:
+        UserError: the folder is not whole.
+    """
+    try:
+        card = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        items = torch.from_numpy(np.load(folder / "items.npy"))
+        output = torch.from_numpy(np.load(folder / "output.npy"))
+        if (folder / "knots.npy").exists():
+            knots = torch.from_numpy(np.load(folder / "knots.npy"))
+        else:
+            knots = output.new_empty(*output.shape[:2], 0, *output.shape[2:])
+        times = torch.tensor(card["times"])
+        pairs = PairSet(conditions, teacher, items, output, knots, times, card["seed"])
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{folder}: is no whole teacher folder ({error}); remove it and run its stage again"
+        ) from error
+    return pairs, card["teacher"]
+
+
+def divide(pairs: PairSet, config: Distill) -> tuple[PairSet, PairSet]:
+    """Training pairs, and those of the last conditions, on which the student is selected."""
+    count = max(1, round(len(pairs) * config.held_out))
+    cut = len(pairs) - count
+
+    def some(part: slice, draws: int | None) -> PairSet:
+        return PairSet(
+            pairs.data,
+            pairs.teacher,
+            pairs.items[part],
+            pairs.output[part],
+            pairs.knots[part],
+            pairs.times,
+            pairs.seed,
+            draws,
+        )
+
+    return some(slice(0, cut), config.draws), some(slice(cut, None), None)
+
+
+def objective(config: Distill, student: FlowModel) -> StudentObjective:
+    """The node's distillation objective."""
+    match config.method:
+        case "regression":
+            return RegressionObjective(
+                student, huber=config.huber, energy_weight=config.energy_weight
+            )
+        case "endpoint":
+            return EndpointObjective(
+                student, huber=config.huber, energy_weight=config.energy_weight
+            )
+        case "energy":
+            return EnergyObjective(student)
+        case _:
+            return MatchMeanObjective(student)

@@ -1,0 +1,63 @@
+"""Evaluate: scores of one model on every item of a split, and what a report shows of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from weir.stages.model_folder import ModelCard, read_card
+from weir.stages.restore import restore
+from weir.tasks import part
+from weir.training.devices import default_device
+
+if TYPE_CHECKING:
+    from weir.config.nodes import Evaluate
+    from weir.pipeline.paths import StagePaths
+    from weir.tracking.tracker import Tracker
+
+KINDS = {"stage1": "stage1", "stage2": "teacher", "joint": "joint", "distill": "student"}
+"""What the report calls a model of each section."""
+
+
+def run(
+    config: Evaluate, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
+) -> None:
+    """Write `metrics.json`, `horizon.csv` and the folder `details` with all a report needs."""
+    folder = paths.inputs["upstream"]
+    card = read_card(folder)
+    data = part(task, "data").load(paths.inputs["data"]).to(default_device())
+    model = restore(folder).to(default_device())
+    tracker.log_params({**card.lineage(), "evaluate": config.model_dump(mode="json")})
+    details = paths.output / "details"
+    details.mkdir()
+    torch.manual_seed(seed)
+    result = part(task, "evaluation").evaluate(model, data, config, details, seed=seed)
+    document = {
+        "name": paths.key,
+        "node": name,
+        "seed": seed if paths.key != name else None,
+        "task": task,
+        "dataset": card.dataset,
+        "kind": kind(card),
+        "label": config.label or name,
+        "model": config.model,
+        "lineage": {**card.lineage(), "evaluate": config.model_dump(mode="json")},
+        **result,
+    }
+    _write(details / "evaluation.json", document)
+    _write(paths.output / "metrics.json", result["metrics"])
+    tracker.log_metrics(result["metrics"])
+
+
+def kind(card: ModelCard) -> str:
+    """What a model counts as: the oracle is a ceiling, other baselines are baselines."""
+    if card.section == "baseline":
+        return "ceiling" if card.config.get("method") == "oracle" else "baseline"
+    return KINDS[card.section]
+
+
+def _write(path: Any, content: Any) -> None:
+    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")

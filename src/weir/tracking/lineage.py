@@ -1,0 +1,54 @@
+"""Where a run's inputs come from: DVC's md5 of each, and the MLflow runs that made them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+_LINE = re.compile(r"^(\s*)(?:- )?(\w+): *(.*?)\s*$")
+
+
+def dvc_digests(root: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """md5 that dvc.lock records for outputs, by path relative to `root`.
+
+    A path that DVC has not recorded (a stage run by hand) is left out. The file is scanned by
+    line: it has tens of thousands of them in a large sweep, and a YAML parser takes seconds.
+    """
+    wanted = {_relative(path, root) for path in paths}
+    try:
+        lines = (root / "dvc.lock").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    digests: dict[str, str] = {}
+    outputs, path = False, ""
+    for line in lines:
+        match = _LINE.match(line)
+        if match is None:
+            continue
+        indent, key, value = len(match[1]), match[2], match[3].strip("'\"")
+        if indent <= 4 and "- " not in line:
+            outputs = key == "outs"
+        elif key == "path":
+            path = value
+        elif key == "md5" and outputs and path in wanted:
+            digests[path] = value
+    return digests
+
+
+def upstream_runs(inputs: Mapping[str, Path]) -> dict[str, str]:
+    """MLflow's id of the run that made each input, by role, as its provenance.json says."""
+    runs = {}
+    for role, folder in inputs.items():
+        try:
+            record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if run := record.get("mlflow_run_id"):
+            runs[role] = run
+    return runs
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()

@@ -1,0 +1,284 @@
+"""The tracker of a stage's run: every call is one line appended to the run's journal."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from weir.tracking.invocation import current_invocation
+from weir.tracking.journal import Ack, Journal, encode_number, spool_folder
+from weir.tracking.parameters import entity_value, flatten
+from weir.tracking.shipper import ensure_shipper
+from weir.tracking.store import URI_VARIABLE
+from weir.tracking.tracker import NullTracker
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SWITCH = "WEIR_TRACKING"
+"""`off` records nothing; `spool` only writes journals, for machines without a network."""
+COPY_LIMIT = 20 * 2**20
+"""Largest artifact, in bytes, that is copied; of a larger one a pointer is logged."""
+CHECK_SECONDS = 5.0
+CLOSE_SECONDS = 20.0
+ANSWER_SECONDS = 10.0
+
+log = logging.getLogger("weir.tracking")
+T = TypeVar("T")
+
+
+def open_stage(
+    root: Path,
+    *,
+    section: str,
+    key: str,
+    name: str,
+    seed: int,
+    task: str,
+    dataset: str,
+    tags: Mapping[str, str] | None = None,
+    commit: str | None = None,
+) -> JournalTracker | NullTracker:
+    """A tracker for one run of a stage, to be used as a context.
+
+    Runs lie in one experiment for each data set, so that a table's columns mean the same in all
+    its rows, under the parent run of the invocation that started them.
+
+    Args:
+        key: node and seed, such as `etth1-flow-s0`.
+        tags: further facts, such as fingerprint, upstream run ids and DVC md5s.
+        commit: commit of the code.
+    """
+    if os.environ.get(SWITCH, "").lower() == "off" or not _first_process():
+        return NullTracker()
+    facts = {"section": section, "name": name, "seed": seed, "task": task, "dataset": dataset}
+    source = {
+        "mlflow.user": _user(),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "mlflow.source.git.commit": commit or "",
+    }
+    head = {
+        "experiment": f"weir/{dataset}" if dataset else "weir",
+        "name": f"{section}/{key}",
+        "tags": {k: str(v) for k, v in {**facts, **source, **(tags or {})}.items() if v != ""},
+        "uri": os.environ.get(URI_VARIABLE, "").strip(),
+    }
+    return JournalTracker(root, f"{section}-{key}", head)
+
+
+class JournalTracker:
+    """Tracker of one run. Used as a context, it ends as FINISHED, FAILED or KILLED."""
+
+    def __init__(self, root: Path, label: str, head: Mapping[str, Any]) -> None:
+        """Open the journal.
+
+        Args:
+            label: readable part of the journal's name.
+            head: `experiment`, `name`, `tags` and `uri` of the run.
+        """
+        self.root, self.token = root, uuid.uuid4().hex
+        self._journal: Journal | None = None
+        self._folder = spool_folder(root) / f"{label}-{self.token[:12]}"
+        self._warned = False
+        self._known: str | None = None
+        self._checked = time.monotonic()
+        self._files = 0
+        self._guard(lambda: self._open(head))
+
+    def _open(self, head: Mapping[str, Any]) -> None:
+        parent = current_invocation(self.root)
+        self._journal = Journal(self._folder)
+        self._append("run", token=self.token, parent=parent, **head)
+        ensure_shipper(self.root)
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id of the run; waits a little if the server has not given one yet."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while self._known is None and self._journal is not None and _ships():
+            ack = self._guard(lambda: Ack.read(self._folder)) or Ack(problem="unreadable")
+            self._known = ack.run_id
+            if ack.problem or time.monotonic() > deadline:
+                break
+            if self._known is None:
+                time.sleep(0.05)
+        return self._known
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Record settings; nested mappings become dotted names (`stage1.width`)."""
+        self._guard(lambda: self._values("params", _plain(flatten(params))))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record scores of one step; NaN and infinity are kept as they are."""
+        self._guard(
+            lambda: self._values(
+                "metrics", {k: encode_number(v) for k, v in metrics.items()}, step=int(step)
+            )
+        )
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Record facts by which runs are found."""
+        self._guard(lambda: self._values("tags", _plain(tags)))
+
+    def log_artifact(self, path: Path, folder: str = "") -> None:
+        """Record a file. It is copied at once, or only pointed to if large (weights)."""
+        self._guard(lambda: self._copy(Path(path), folder))
+
+    def log_figure(self, figure: Figure, path: str) -> None:
+        """Record a matplotlib figure under a path such as `figures/fan.png`."""
+
+        def save() -> None:
+            folder, _, name = path.rpartition("/")
+            target = self._place(name)
+            figure.savefig(target)
+            self._artifact(target, folder)
+
+        self._guard(save)
+
+    def log_dataset(self, name: str, digest: str, source: str, role: str = "training") -> None:
+        """Record which data was read: its DVC md5 and where it comes from."""
+        self._guard(
+            lambda: self._append("dataset", name=name, digest=digest, source=source, role=role)
+        )
+
+    def nominate(
+        self,
+        dataset: str,
+        folder: Path,
+        metric: str,
+        value: float,
+        *,
+        data_digest: str = "",
+        higher_is_better: bool = False,
+    ) -> None:
+        """Propose a model folder as champion of its dataset; it is taken if its score is best."""
+        self._guard(
+            lambda: self._append(
+                "champion",
+                dataset=dataset,
+                folder=str(folder),
+                metric=metric,
+                value=encode_number(value),
+                data_digest=data_digest,
+                higher_is_better=higher_is_better,
+            )
+        )
+
+    def close(self, status: str = "FINISHED") -> None:
+        """End the run and see it off, which takes a fraction of a second if the server answers."""
+        if self._journal is not None:
+            self._guard(lambda: self._append("end", status=status))
+            journal, self._journal = self._journal, None
+            self._guard(journal.close)
+            self._guard(self._see_off)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        killed = kind is not None and not issubclass(kind, Exception)
+        self.close("KILLED" if killed else "FAILED" if kind else "FINISHED")
+
+    def _see_off(self) -> None:
+        deadline = time.monotonic() + CLOSE_SECONDS
+        looked = 0.0
+        while _ships() and self._folder.exists():
+            ack = Ack.read(self._folder)
+            self._known = ack.run_id or self._known
+            if ack.problem:
+                return self._warn(ack.problem)
+            if time.monotonic() > deadline:
+                return self._warn("the server is slow")
+            if time.monotonic() - looked > 1.0:
+                looked = time.monotonic()
+                ensure_shipper(self.root)
+            time.sleep(0.05)
+
+    def _values(self, kind: str, values: Mapping[str, Any], **fields: Any) -> None:
+        self._append(kind, values=values, **fields)
+        if time.monotonic() - self._checked > CHECK_SECONDS:
+            self._checked = time.monotonic()
+            ensure_shipper(self.root)
+            if problem := Ack.read(self._folder).problem:
+                self._warn(problem)
+
+    def _append(self, kind: str, **fields: Any) -> None:
+        if self._journal is not None:
+            self._journal.append(kind, time=int(time.time() * 1000), **fields)
+
+    def _copy(self, path: Path, folder: str) -> None:
+        size = path.stat().st_size
+        if size > COPY_LIMIT:
+            target = self._place(f"{path.name}.pointer.json")
+            target.write_text(json.dumps({"path": str(path.resolve()), "bytes": size}) + "\n")
+        else:
+            target = self._place(path.name)
+            shutil.copyfile(path, target)
+        self._artifact(target, folder)
+
+    def _place(self, name: str) -> Path:
+        self._files += 1
+        target = self._folder / "files" / str(self._files) / name
+        target.parent.mkdir(parents=True)
+        return target
+
+    def _artifact(self, target: Path, folder: str) -> None:
+        file = target.relative_to(self._folder).as_posix()
+        self._append("artifact", file=file, folder=folder)
+
+    def _guard(self, action: Callable[[], T]) -> T | None:
+        """Tracking never ends a stage: whatever fails here is said once."""
+        try:
+            return action()
+        except Exception as error:
+            self._warn(f"{type(error).__name__}: {error}")
+            return None
+
+    def _warn(self, problem: str) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "tracking: %s; this run is kept in %s, `weir tracking sync` sends it",
+                problem.splitlines()[0] if problem else "failed",
+                self._folder,
+            )
+
+
+def _ships() -> bool:
+    return os.environ.get(SWITCH, "").lower() != "spool"
+
+
+def _first_process() -> bool:
+    """Whether this is the process of a multi-GPU run that reports for all."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK"))
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that JSON can hold; others, such as paths and non-finite numbers, as text."""
+    return {
+        name: value if isinstance(value, (str, bool, int, type(None))) else entity_value(value)
+        for name, value in values.items()
+    }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"

@@ -1,0 +1,232 @@
+"""The shipper: one process per repository that sends the journals of all its runs to MLflow.
+
+Started by the first stage that needs it, it outlives that stage for a few seconds, so the next one
+does not pay for importing MLflow again, and as long as stages or their engine run. It ends a run
+whose process was killed, and keeps what the server does not take for the next shipper.
+
+    python -m weir.tracking.shipper <root>
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from weir.tracking.invocation import invocation_lives
+from weir.tracking.journal import (
+    EVENTS,
+    Ack,
+    Journal,
+    first_event,
+    owner_lives,
+    read_events,
+    spool_folder,
+)
+from weir.tracking.store import MLFLOW_SETTINGS, Store, connect, resolve_store
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+POLL_SECONDS = 0.2
+BATCH_SECONDS = 2.0
+LINGER_SECONDS = 5.0
+LONGEST_RETRY = 30.0
+LOCK, LOG = "shipper.lock", "shipper.log"
+
+
+@dataclass
+class _Outage:
+    """A store that did not answer."""
+
+    problem: str
+    retry_at: float
+    delay: float
+
+
+class Shipper:
+    """Passes over the spool, sending what is due."""
+
+    def __init__(self, root: Path, uri: str | None = None) -> None:
+        """Look after the spool of `root`, sending to `uri`, else to where each run belongs."""
+        self.root, self.uri = root, uri
+        self.spool = spool_folder(root)
+        self.sent: list[str] = []
+        self._clients: dict[str, MlflowClient] = {}
+        self._outages: dict[str, _Outage] = {}
+        self._last_sent: dict[Path, float] = {}
+
+    def journals(self) -> list[Path]:
+        """Folders of the journals, oldest first, invocations last."""
+        folders = [path.parent for path in self.spool.glob(f"*/{EVENTS}")]
+        return sorted(folders, key=lambda f: (f.name.startswith("invocation-"), f.stat().st_mtime))
+
+    def step(self, *, at_once: bool = False) -> bool:
+        """One pass.
+
+        Args:
+            at_once: send even if a batch or a retry is not due yet.
+
+        Returns:
+            Whether something was sent or may yet come: a stage or its engine is alive.
+        """
+        busy = False
+        open_invocations = set()
+        for folder in self.journals():
+            # A folder may vanish under us (a test's scratch folder); then it is not our concern.
+            with contextlib.suppress(FileNotFoundError):
+                if folder.name.startswith("invocation-"):
+                    lives = self._tend_invocation(folder, folder.name[11:] in open_invocations)
+                else:
+                    lives = owner_lives(folder)
+                    head = first_event(folder)
+                    if not lives:
+                        _end_if_killed(folder)
+                    open_invocations.add(head.get("parent") if head else None)
+                busy |= lives
+                if at_once or self._due(folder, lives):
+                    busy |= self._ship(folder, at_once)
+        return busy
+
+    def _due(self, folder: Path, lives: bool) -> bool:
+        offset = Ack.read(folder).offset
+        if (folder / EVENTS).stat().st_size == offset:
+            return False
+        waited = time.monotonic() - self._last_sent.get(folder, -1e9)
+        return not lives or offset == 0 or waited >= BATCH_SECONDS
+
+    def _ship(self, folder: Path, at_once: bool) -> bool:
+        """Send one journal; whether anything of it was confirmed."""
+        from weir.tracking.ship import Shipment
+
+        store = self._store(folder)
+        now = time.monotonic()
+        outage = self._outages.get(store.uri)
+        if outage and now < outage.retry_at and not at_once:
+            _note(folder, outage.problem)
+            return False
+        before = Ack.read(folder).offset
+        try:
+            client = self._clients.get(store.uri) or connect(store)
+            self._clients[store.uri] = client
+            complete = Shipment(self.root, folder, store, client).send()
+        except Exception as error:
+            delay = min(2 * outage.delay, LONGEST_RETRY) if outage else BATCH_SECONDS
+            problem = _problem(store, error)
+            self._outages[store.uri] = _Outage(problem, time.monotonic() + delay, delay)
+            _note(folder, problem)
+            print(f"{folder.name}: {problem}", file=sys.stderr, flush=True)
+            return Ack.read(folder).offset > before
+        self._outages.pop(store.uri, None)
+        self._last_sent[folder] = time.monotonic()
+        if complete:
+            shutil.rmtree(folder, ignore_errors=True)
+            self.sent.append(folder.name)
+        return True
+
+    def _store(self, folder: Path) -> Store:
+        head = first_event(folder) or {}
+        return resolve_store(self.root, self.uri or head.get("uri") or Ack.read(folder).uri or None)
+
+    def _tend_invocation(self, folder: Path, has_children: bool) -> bool:
+        """End an invocation whose process is gone; whether it may still start stages."""
+        ended = any(event and event["kind"] == "end" for event, _ in read_events(folder, 0))
+        if not ended:
+            lives = invocation_lives(folder)
+            if lives is not False or has_children:
+                return bool(lives)
+            status = "FAILED" if Ack.read(folder).failed else "FINISHED"
+            with contextlib.closing(Journal(folder, owned=False)) as journal:
+                journal.append("end", status=status, time=int(time.time() * 1000))
+        if not Ack.read(folder).parents and not has_children:
+            shutil.rmtree(folder, ignore_errors=True)
+        return False
+
+
+def ensure_shipper(root: Path) -> None:
+    """Start a shipper for a repository if none is at work."""
+    if os.environ.get("WEIR_TRACKING", "").lower() == "spool":
+        return
+    spool = spool_folder(root)
+    lock = FileLock(spool / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return
+    lock.release()
+    environment = {**MLFLOW_SETTINGS, **os.environ}
+    # Inside pytest MLflow checks its own sessions and fails on harmless ones.
+    environment.pop("PYTEST_CURRENT_TEST", None)
+    with (spool / LOG).open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "weir.tracking.shipper", str(root)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def main(root: Path) -> None:
+    """Ship until nothing has happened for a while."""
+    shipper = Shipper(root)
+    lock = FileLock(shipper.spool / LOCK)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        return
+    with lock:
+        last_busy = time.monotonic()
+        while time.monotonic() - last_busy < LINGER_SECONDS and shipper.spool.exists():
+            if shipper.step():
+                last_busy = time.monotonic()
+            time.sleep(POLL_SECONDS)
+
+
+def _end_if_killed(folder: Path) -> None:
+    """Close the journal of a process that died without a word."""
+    events = [event for event, _ in read_events(folder, 0) if event]
+    if any(event["kind"] == "end" for event in events):
+        return
+    moment = int((folder / EVENTS).stat().st_mtime * 1000)
+    with (folder / EVENTS).open("rb") as file:
+        torn = (
+            file.seek(0, os.SEEK_END) > 0 and (file.seek(-1, os.SEEK_END), file.read())[1] != b"\n"
+        )
+    if torn:
+        with (folder / EVENTS).open("ab") as file:
+            file.write(b"\n")
+    with contextlib.closing(Journal(folder, owned=False)) as journal:
+        journal.append("end", status="KILLED", time=moment)
+
+
+def _note(folder: Path, problem: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        ack = Ack.read(folder)
+        if ack.problem != problem:
+            ack.problem = problem
+            ack.write(folder)
+
+
+def _problem(store: Store, error: Exception) -> str:
+    """One line on why a store did not take what was sent."""
+    from weir.tracking.server import shown_uri
+
+    cause: BaseException = error
+    while cause.__cause__ or cause.__context__:
+        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+    text = str(cause).strip().splitlines() or [type(cause).__name__]
+    return f"{shown_uri(store.uri)}: {text[-1][:200]}"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,132 @@
+"""Where runs are recorded: a server, or SQLite in the repository, set up once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+SETUP_SECONDS = 300.0
+"""Longest wait for another process that sets the database up."""
+
+MLFLOW_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "OMP_NUM_THREADS": "1",
+}
+"""Environment of our MLflow processes: no phoning home, and short patience, as we try again."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A tracking store.
+
+    Attributes:
+        uri: as MLflow takes it.
+        artifacts: folder of artifacts if the store is a local database; a server knows its own.
+    """
+
+    uri: str
+    artifacts: Path | None = None
+
+    @property
+    def database(self) -> Path | None:
+        """File of a SQLite store."""
+        prefix = "sqlite:///"
+        return Path(self.uri.removeprefix(prefix)) if self.uri.startswith(prefix) else None
+
+
+def resolve_store(root: Path, uri: str | None = None) -> Store:
+    """The store of a repository: `uri`, else MLFLOW_TRACKING_URI, else `<root>/mlflow.db`."""
+    uri = uri or os.environ.get(URI_VARIABLE, "").strip()
+    if not uri:
+        root = root.resolve()
+        return Store(f"sqlite:///{root / 'mlflow.db'}", root / "mlartifacts")
+    store = Store(uri)
+    if store.database is None:
+        return store
+    database = (root / store.database).resolve()
+    return Store(f"sqlite:///{database}", database.parent / "mlartifacts")
+
+
+def connect(store: Store) -> MlflowClient:
+    """A client of a store that is ready for use.
+
+    Imports MLflow (over a second), which no training process should do.
+    """
+    for name, value in MLFLOW_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if store.database is not None:
+        prepare_database(store)
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=store.uri, registry_uri=store.uri)
+
+
+def prepare_database(store: Store) -> None:
+    """Create the tables of a SQLite store, or bring those of an older MLflow up to date.
+
+    Concurrent first starts crash inside MLflow's migrations, so one process does it under a lock.
+    A new database is built in a scratch folder (fifty migrations, each flushed to disk, are slow on
+    a real one) and takes its place when it is whole.
+    """
+    database = store.database
+    assert database is not None
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{database}.setup.lock", timeout=SETUP_SECONDS):
+        if not database.exists():
+            scratch_root = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+            with tempfile.TemporaryDirectory(dir=scratch_root) as scratch:
+                built = Path(scratch) / "mlflow.db"
+                _migrate(built, store.artifacts)
+                whole = database.with_name(f"{database.name}.new")
+                shutil.copyfile(built, whole)
+                whole.replace(database)
+        elif _revision(database) != _newest_revision():
+            _migrate(database, store.artifacts)
+
+
+def _migrate(database: Path, artifacts: Path | None) -> None:
+    from mlflow.store.db import utils
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    uri = f"sqlite:///{database}"
+    engine = utils.create_sqlalchemy_engine(uri)
+    try:
+        if database.exists() and _revision(database) is not None:
+            utils._upgrade_db(engine)
+        else:
+            utils._initialize_tables(engine)
+    finally:
+        engine.dispose()
+    SqlAlchemyStore(uri, str(artifacts)).engine.dispose()
+
+
+def _newest_revision() -> str:
+    from mlflow.store.db import utils
+
+    return utils._get_latest_schema_revision()
+
+
+def _revision(database: Path) -> str | None:
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except sqlite3.OperationalError:
+            return None
+    return row[0] if row else None
