@@ -73,6 +73,13 @@ def test_pit_lies_in_the_cell_of_its_rank() -> None:
         assert low <= value <= high
 
 
+def test_pit_of_ordered_members_is_the_same() -> None:
+    samples, truth = normal(50, 7).round(), normal(50, seed=1).round()
+    plain = pit(samples, truth, torch.Generator().manual_seed(0))
+    quick = pit(order(samples), truth, torch.Generator().manual_seed(0), ordered=True)
+    torch.testing.assert_close(quick, plain)
+
+
 def test_reliability_by_hand() -> None:
     shares = reliability(torch.tensor([0.1, 0.2, 0.3, 0.9]), torch.tensor([0.0, 0.25, 1.0]))
     assert shares.tolist() == [0.0, 0.5, 1.0]
