@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from weir.config.params import SECTIONS, Node, Params
-from weir.errors import UserError
 from weir.pipeline.layout import Layout
 from weir.pipeline.outputs import write_atomically
 
@@ -63,25 +62,6 @@ def runs(params: Params) -> dict[str, Run]:
 
 def _key(params: Params, node: Node, seed: int) -> str:
     return f"{node.section}/{node.name}-s{seed}" if node.seeded else f"{node.section}/{node.name}"
-
-
-def find_run(params: Params, section: str, name: str, seed: int | None) -> Run:
-    """The run of a node; the seed may be left out where there is only one.
-
-    Raises:
-        UserError: no such node, or no such seed.
-    """
-    node = params.node(section, name)
-    matching = [run for run in runs(params).values() if run.node.ref == node.ref]
-    if not node.seeded or (seed is None and len(matching) == 1):
-        return matching[0]
-    for run in matching:
-        if run.seed == seed:
-            return run
-    listed = ", ".join(str(run.seed) for run in matching)
-    raise UserError(
-        f"{node.ref}: pass --seed with one of the seeds of {params.path} ({listed}), got {seed}"
-    )
 
 
 def compile_plan(params: Params, layout: Layout) -> dict[str, Any]:
