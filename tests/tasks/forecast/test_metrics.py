@@ -93,9 +93,12 @@ def test_a_perfect_forecast_of_noise_is_calibrated(perfect) -> None:
     for name in ("spread", "spread_ratio", "spread_skill"):
         assert found[name] == pytest.approx(1.0, abs=0.01)
     assert found["calibration_error"] < 0.01
-    assert (perfect.tables["pit"]["density"] - 1).abs().max() < 0.08
-    line = perfect.tables["reliability"]
-    assert (line["share"] - line["level"]).abs().max() < 0.012
+    shares = perfect.tables["pit"]["share"]
+    assert len(shares) == 20
+    assert (20 * shares - 1).abs().max() < 0.08
+    curves = perfect.tables["reliability"]
+    assert curves["horizon"].unique().tolist() == ["1-3", "4-6"]
+    assert (curves["observed"] - curves["nominal"]).abs().max() < 0.012
 
 
 def test_an_overconfident_forecast_is_shown_as_such() -> None:
@@ -117,7 +120,9 @@ def test_every_window_is_scored_as_scoringrules_would(fixed) -> None:
     table = fixed.tables["windows"]
     np.testing.assert_allclose(table["crps"], by_value.mean(axis=(1, 2)), rtol=1e-5)
     assert table["start"].tolist() == list(range(LOOKBACK, LOOKBACK + 40))
-    np.testing.assert_allclose(fixed.tables["steps"]["crps"], by_value.mean(axis=(0, 2)), rtol=1e-5)
+    np.testing.assert_allclose(
+        fixed.tables["horizon"]["crps"], by_value.mean(axis=(0, 2)), rtol=1e-5
+    )
     np.testing.assert_allclose(
         fixed.tables["variables"]["crps"], by_value.mean(axis=(0, 1)), rtol=1e-5
     )
@@ -175,24 +180,28 @@ def test_protocol_and_cost_are_recorded(fixed) -> None:
     assert fixed.latency_ms > 0 and fixed.seconds > 0
 
 
-def test_fans_show_the_truth_and_the_forecast_on_the_raw_scale(fixed) -> None:
+def test_fans_show_the_truth_and_the_forecast(fixed) -> None:
     fans, data = fixed.tables["fans"], white_noise(40)
     assert fans["window"].nunique() == 3
     item = int(fans["window"].iloc[0])
     one = fans[(fans["window"] == item) & (fans["variable"] == "heat")]
-    rows = SCALER.restore(data.values)[item : item + LOOKBACK + HORIZON, 1]
-    np.testing.assert_allclose(one["truth"], rows, rtol=1e-6)
+    np.testing.assert_allclose(one["truth"], data.values[item : item + LOOKBACK + HORIZON, 1])
     assert one["step"].tolist() == list(range(1 - LOOKBACK, HORIZON + 1))
-    ahead = one[one["step"] > 0]
-    assert one[one["step"] <= 0]["q50"].isna().all()
-    assert (ahead["point"] == -5.0).all()
+    past, ahead = one[one["kind"] == "history"], one[one["kind"] == "future"]
+    assert past["step"].max() == 0 and past["q50"].isna().all()
+    assert ahead["step"].min() == 1 and (ahead["point"] == 0).all()
     names = ["q05", "q25", "q50", "q75", "q95"]
     assert (np.diff(ahead[names].to_numpy(), axis=1) > 0).all()
-    paths = fixed.tables["paths"]
-    first = paths[(paths["window"] == item) & (paths["variable"] == "heat") & (paths["draw"] == 0)]
     batch = data.batch(torch.tensor([item]))
-    drawn = SCALER.restore(Fixed().sample(batch.history, batch.start, 20))[0, 0, :, 1]
-    np.testing.assert_allclose(first["value"], drawn, rtol=1e-6)
+    drawn = Fixed().sample(batch.history, batch.start, 20)[0, :, :, 1]
+    np.testing.assert_allclose(ahead[["p0", "p7"]].T, drawn[[0, 7]])
+
+
+def test_reliability_is_the_coverage_of_central_intervals() -> None:
+    result = scores_of(White(0.5), white_noise(2000), samples=99)
+    curves = result.tables["reliability"].groupby("nominal")["observed"].mean()
+    assert curves[0.9] == pytest.approx(result.scores["coverage_90"], abs=0.01)
+    assert curves[0.5] == pytest.approx(result.scores["coverage_50"], abs=0.01)
 
 
 def test_a_diverged_model_is_an_error_that_names_the_window() -> None:

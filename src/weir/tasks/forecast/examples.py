@@ -1,4 +1,4 @@
-"""A few windows kept whole, for pictures: fans of quantiles and single paths, on the raw scale."""
+"""A few windows kept whole, for pictures: fans of quantiles and single paths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from weir.metrics.ensembles import order, quantiles
-from weir.tasks.forecast.schema import Scaler
 from weir.tasks.forecast.windows import Windows
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
@@ -20,21 +19,19 @@ PATHS = 8
 
 
 class Examples:
-    """Evenly spaced windows with their history, truth and forecast.
+    """Evenly spaced windows with their history, truth and forecast, on the standardised scale.
 
     Args:
         windows: windows of the part.
         count: windows to keep.
-        scaler: takes standardised values to the raw scale.
         columns: names of the variables.
     """
 
-    def __init__(self, windows: int, count: int, scaler: Scaler, columns: Sequence[str]) -> None:
+    def __init__(self, windows: int, count: int, columns: Sequence[str]) -> None:
         spaced = torch.linspace(0, windows - 1, min(count, windows) + 2)[1:-1]
         self.wanted = set(spaced.round().long().tolist())
-        self.scaler, self.columns = scaler, list(columns)
-        self._fans: list[pd.DataFrame] = []
-        self._paths: list[pd.DataFrame] = []
+        self.columns = list(columns)
+        self._frames: list[pd.DataFrame] = []
 
     def add(self, items: Tensor, batch: Windows, drawn: Tensor, point: Tensor) -> None:
         """Keep those of `items` that are wanted; see `Tally.add` for the shapes."""
@@ -43,33 +40,28 @@ class Examples:
                 one = Windows(*(field[place].cpu() for field in batch))
                 self._keep(item, one, drawn[place].cpu(), point[place].cpu())
 
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """`fans` and `paths`; see `ForecastScores.tables`."""
-        if not self._fans:
-            return {}
-        return {
-            "fans": pd.concat(self._fans, ignore_index=True),
-            "paths": pd.concat(self._paths, ignore_index=True),
-        }
+    def table(self) -> pd.DataFrame:
+        """The table `fans`; see `ForecastScores.tables`."""
+        return pd.concat(self._frames, ignore_index=True) if self._frames else pd.DataFrame()
 
     def _keep(self, item: int, window: Windows, drawn: Tensor, point: Tensor) -> None:
-        history, truth, point = map(self.scaler.restore, (window.history, window.future, point))
-        drawn = self.scaler.restore(drawn)
-        fan = quantiles(order(drawn.movedim(0, -1)), list(LEVELS.values()))
-        lookback, horizon = len(history), len(truth)
-        ahead = np.arange(1, horizon + 1)
+        bands = quantiles(order(drawn.movedim(0, -1)), list(LEVELS.values()))
+        lookback, horizon = len(window.history), len(window.future)
         for number, variable in enumerate(self.columns):
-            past = {"step": np.arange(1 - lookback, 1), "truth": history[:, number].numpy()}
-            future = {
-                "step": ahead,
-                "truth": truth[:, number].numpy(),
-                "point": point[:, number].numpy(),
-                **{name: fan[:, number, k].numpy() for k, name in enumerate(LEVELS)},
+            past = {
+                "step": np.arange(1 - lookback, 1),
+                "kind": "history",
+                "truth": window.history[:, number].numpy(),
             }
-            both = pd.concat([pd.DataFrame(past), pd.DataFrame(future)], ignore_index=True)
-            both.insert(0, "window", item)
-            both.insert(1, "variable", variable)
-            self._fans.append(both)
-            for draw, path in enumerate(drawn[:PATHS, :, number]):
-                named = {"window": item, "variable": variable, "draw": draw}
-                self._paths.append(pd.DataFrame(named | {"step": ahead, "value": path.numpy()}))
+            ahead = {
+                "step": np.arange(1, horizon + 1),
+                "kind": "future",
+                "truth": window.future[:, number].numpy(),
+                "point": point[:, number].numpy(),
+                **{name: bands[:, number, k].numpy() for k, name in enumerate(LEVELS)},
+                **{f"p{k}": path[:, number].numpy() for k, path in enumerate(drawn[:PATHS])},
+            }
+            frame = pd.concat([pd.DataFrame(past), pd.DataFrame(ahead)], ignore_index=True)
+            frame.insert(0, "window", item)
+            frame.insert(1, "variable", variable)
+            self._frames.append(frame)

@@ -34,12 +34,15 @@ class ForecastScores:
         nfe: network calls per sample.
         latency_ms: time of one window with all its samples, median of a few calls, milliseconds.
         seconds: time spent in sampling all windows.
-        tables: `steps` (scores by step, first column `step`, from 1), `variables` (by variable,
-            first column `variable`), `windows` (by window, first column `start`, the row at which
-            its future begins), `pit` (`low`, `high`, `count`, `density`), `reliability` (`level`,
-            `share`), `fans` (raw scale: `window`, `variable`, `step`, `truth`, `point`, `q05`,
-            `q25`, `q50`, `q75`, `q95`; the history has steps up to 0 and no forecast) and `paths`
-            (raw scale: `window`, `variable`, `draw`, `step`, `value`).
+        tables: data frames on the standardised scale.
+            `horizon`: mean of each score by `step` (from 1);
+            `variables`: by `variable`;
+            `windows`: by window, `start` is the row at which its future begins;
+            `pit`: `bin`, `share` of the truths in it (all alike if calibrated);
+            `reliability`: `horizon` (range of steps), `nominal` and `observed` coverage of
+            central intervals;
+            `fans`: `window`, `variable`, `step` (up to 0 in the history), `kind` (`history`,
+            `future`), `truth`, `point`, `q05`, `q25`, `q50`, `q75`, `q95` and paths `p0`, ...
     """
 
     scores: dict[str, float]
@@ -94,7 +97,7 @@ def evaluate(
     windows, variables = len(data), len(columns)
     together = max(1, chunk // (samples * data.horizon * variables))
     tally = Tally(data.horizon, variables, samples, scaler, day, seed, device)
-    kept = Examples(windows, examples, scaler, columns)
+    kept = Examples(windows, examples, columns)
     seconds = 0.0
     for items in torch.arange(windows).split(together):
         batch = data.batch(items)
@@ -116,7 +119,7 @@ def evaluate(
         nfe=model.nfe(steps, solver),
         latency_ms=_latency(model, data, samples, steps, solver),
         seconds=seconds,
-        tables=tally.tables(columns) | kept.tables(),
+        tables=tally.tables(columns) | {"fans": kept.table()},
     )
 
 

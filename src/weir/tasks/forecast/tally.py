@@ -17,6 +17,9 @@ LAGS = (1, 2, 4, 8, 16)
 
 _PIT_BINS, _SHOWN_BINS = 100, 20
 
+_RANGES = 4
+"""Most parts of the horizon whose reliability is told apart."""
+
 
 class Tally:
     """Sums over windows, in double precision.
@@ -48,6 +51,10 @@ class Tally:
         self.grid: dict[str, Tensor] = {}
         self.windows: dict[str, list[Tensor]] = {"start": []}
         self.pit = torch.zeros(_PIT_BINS, dtype=torch.float64, device=device)
+        self.ranges = torch.arange(horizon).chunk(min(_RANGES, max(1, horizon // self.day)))
+        self.central = torch.zeros(
+            len(self.ranges), _SHOWN_BINS, dtype=torch.float64, device=device
+        )
         self.moments = torch.zeros(4, dtype=torch.float64, device=device)
         self.quantile_loss = torch.zeros(2, 2, dtype=torch.float64, device=device)
 
@@ -91,7 +98,12 @@ class Tally:
         for name, value in joint.items():
             self.windows.setdefault(name, []).append(value.double())
         self.windows["start"].append(batch.start)
-        self.pit += histogram(pit(ordered, truth, self.generator, ordered=True), _PIT_BINS)
+        rank = pit(ordered, truth, self.generator, ordered=True)
+        self.pit += histogram(rank, _PIT_BINS)
+        # A truth lies in the central interval of probability p where |2 rank - 1| <= p.
+        off_centre = (2 * rank - 1).abs()
+        for number, steps in enumerate(self.ranges):
+            self.central[number] += histogram(off_centre[:, steps], _SHOWN_BINS)
         mean, variance, observed = mean.double(), variance.double(), truth.double()
         # The sum of squares of the samples follows from their mean and variance.
         squares = mean.square() + variance * (self.samples - 1) / self.samples
@@ -133,7 +145,7 @@ class Tally:
         }
 
     def tables(self, columns: list[str] | tuple[str, ...]) -> dict[str, pd.DataFrame]:
-        """`steps`, `variables`, `windows`, `pit` and `reliability`."""
+        """`horizon`, `variables`, `windows`, `pit` and `reliability`."""
         count = sum(map(len, self.windows["start"]))
         grid = {name: (value / count).cpu() for name, value in self.grid.items()}
 
@@ -142,30 +154,26 @@ class Tally:
             means["spread"] = means.pop("variance").sqrt()
             return means
 
-        pit_counts = self.pit.cpu()
-        shown = pit_counts.reshape(_SHOWN_BINS, -1).sum(dim=1)
-        edges = torch.arange(_SHOWN_BINS + 1, dtype=torch.float64) / _SHOWN_BINS
         windows = {name: value.cpu() for name, value in self._by_window().items()}
         windows["spread"] = windows.pop("variance").sqrt()
+        shown = self.pit.cpu().reshape(_SHOWN_BINS, -1).sum(dim=1)
         return {
-            "steps": pd.DataFrame({"step": range(1, self.horizon + 1)} | along(1)),
+            "horizon": pd.DataFrame({"step": range(1, self.horizon + 1)} | along(1)),
             "variables": pd.DataFrame({"variable": list(columns)} | along(0)),
-            "windows": pd.DataFrame({"start": torch.cat(self.windows["start"]).cpu(), **windows}),
-            "pit": pd.DataFrame(
-                {
-                    "low": edges[:-1],
-                    "high": edges[1:],
-                    "count": shown.long(),
-                    "density": shown / shown.sum() * _SHOWN_BINS,
-                }
-            ),
-            "reliability": pd.DataFrame(
-                {
-                    "level": torch.arange(_PIT_BINS + 1, dtype=torch.float64) / _PIT_BINS,
-                    "share": torch.cat([torch.zeros(1), pit_counts.cumsum(0) / pit_counts.sum()]),
-                }
-            ),
+            "windows": pd.DataFrame({"start": torch.cat(self.windows["start"]).cpu()} | windows),
+            "pit": pd.DataFrame({"bin": range(_SHOWN_BINS), "share": shown / shown.sum()}),
+            "reliability": pd.concat(map(self._reliability, range(len(self.ranges)))),
         }
+
+    def _reliability(self, number: int) -> pd.DataFrame:
+        steps, counts = self.ranges[number], self.central[number].cpu()
+        return pd.DataFrame(
+            {
+                "horizon": f"{int(steps[0]) + 1}-{int(steps[-1]) + 1}",
+                "nominal": torch.arange(1, _SHOWN_BINS + 1, dtype=torch.float64) / _SHOWN_BINS,
+                "observed": counts.cumsum(0) / counts.sum(),
+            }
+        )
 
     def _by_window(self) -> dict[str, Tensor]:
         return {name: torch.cat(parts) for name, parts in self.windows.items() if name != "start"}
