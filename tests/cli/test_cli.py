@@ -1,0 +1,127 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from weir.cli import STAGES, main
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, weir.cli\n"
+        "try: weir.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'mlflow', 'pydantic', 'rich', 'dvc'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(stage in done.stdout for stage in STAGES)
+
+
+@pytest.mark.parametrize("words", [[], ["params"], ["stage1"], ["no-such"], ["data", "add"]])
+def test_an_incomplete_command_line_shows_the_usage(words, capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert "usage: weir" in capsys.readouterr().err
+
+
+def test_presets_are_listed_used_and_compared(weir, repository: Path) -> None:
+    assert "etth1" in weir("params", "list").out
+    outcome = weir("params", "use", "etth1")
+    assert outcome.code == 0, outcome.err
+    text = (repository / "config" / "etth1.yaml").read_text()
+    assert (repository / "params.yaml").read_text() == text
+    assert weir("params", "diff", "etth1").out == ""
+    assert weir("plan", "--check").code == 0
+    assert "datasets.river" in weir("params", "diff", "quickstart").out
+
+
+def test_use_does_not_lose_uncommitted_edits(weir, repository: Path) -> None:
+    params = repository / "params.yaml"
+    params.write_text(params.read_text().replace("seeds: [0]", "seeds: [7]"))
+    outcome = weir("params", "use", "etth1")
+    assert outcome.code == 2
+    assert outcome.err.splitlines() == [
+        "weir: params.yaml: has uncommitted edits; commit them, or pass --force to lose them"
+    ]
+    assert "seeds: [7]" in params.read_text()
+    assert weir("params", "use", "etth1", "--force").code == 0
+
+
+def test_show_prints_every_setting_with_its_default(weir) -> None:
+    assert "river-onestep" in weir("params", "show").out
+    assert "training.clip: 1.0" in weir("params", "show", "stage1/river-itransformer").out
+    outcome = weir("params", "show", "stage1/river-itransfomer")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "did you mean 'river-itransformer'?" in outcome.err
+
+
+def test_a_changed_graph_is_noticed_and_a_changed_value_is_not(weir, repository: Path) -> None:
+    params = repository / "params.yaml"
+    assert weir("plan").code == 0
+    params.write_text(params.read_text().replace("width: 64", "width: 32"))
+    assert weir("plan", "--check").code == 0
+    params.write_text(params.read_text().replace("seeds: [0]", "seeds: [0, 1]"))
+    outcome = weir("plan", "--check")
+    assert outcome.code == 2
+    assert "out of step" in outcome.err and "`weir plan`" in outcome.err
+
+
+def test_plan_removes_evaluations_that_no_node_asks_for(weir, repository: Path) -> None:
+    gone = repository / "results" / "evaluate" / "old-s0"
+    gone.mkdir(parents=True)
+    kept = repository / "results" / "evaluate" / "river-naive"
+    kept.mkdir()
+    assert "removed results/evaluate/old-s0" in weir("plan").out
+    assert kept.exists() and not gone.exists()
+
+
+def test_our_own_fault_is_code_1_and_debug_shows_where(weir, monkeypatch) -> None:
+    monkeypatch.setattr("weir.commands.plan.run", lambda _: 1 / 0)
+    outcome = weir("plan")
+    assert outcome.code == 1
+    assert outcome.err.splitlines() == [
+        "weir: a fault of Weir: ZeroDivisionError: division by zero; add --debug for the traceback"
+    ]
+    assert "Traceback" in weir("plan", "--debug").err
+
+
+def test_outside_a_repository(weir, tmp_path_factory, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    outcome = weir("plan")
+    assert outcome.code == 2
+    assert "no dvc.yaml here or above" in outcome.err
+
+
+def test_own_data_is_described_and_added(weir, repository: Path) -> None:
+    rows = "\n".join(f"2024-01-{1 + h // 24:02d} {h % 24:02d}:00,{h % 7},{h % 5}" for h in range(400))
+    Path("own.csv").write_text("when,a,b\n" + rows + "\n")
+    outcome = weir("data", "add", "own.csv", "--name", "own")
+    assert outcome.code == 0, outcome.err
+    assert "time_column: when" in outcome.out
+    before = (repository / "params.yaml").read_text()
+    assert "datasets.own" in weir("data", "add", "own.csv", "--name", "own", "--write").out
+    assert (repository / "params.yaml").read_text() != before
+    assert "own" in weir("params", "show").out
+    again = weir("data", "add", "own.csv", "--name", "own", "--write")
+    assert again.code == 2 and "already" in again.err
+    assert weir("fetch", "own").code == 0
+    outcome = weir("preprocess", "own")
+    assert outcome.code == 0, outcome.err
+    assert (repository / "data" / "processed" / "own" / "schema.json").exists()
+
+
+def test_doctor_names_what_is_amiss_and_how_to_mend_it(weir, monkeypatch, repository: Path) -> None:
+    monkeypatch.setenv("WEIR_DATA_MIRROR", "/no/such/folder")
+    outcome = weir("doctor")
+    assert outcome.code == 2
+    lines = [line for line in outcome.out.splitlines() if line.startswith("bad")]
+    assert any("WEIR_DATA_MIRROR" in line for line in lines)
+    assert any("dvc init" in line for line in lines)
