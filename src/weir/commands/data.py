@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
+import textwrap
+from typing import Any, Protocol
+
+from ruamel.yaml import YAML
 
 from weir.config.params import load_params
 from weir.config.yaml_file import read_yaml
@@ -11,6 +16,13 @@ from weir.pipeline.layout import Layout, find_root
 from weir.pipeline.outputs import write_atomically
 from weir.pipeline.plan import write_plan
 from weir.tasks import TASKS, part
+
+
+class Proposal(Protocol):
+    """What a task's `describe` says of a file."""
+
+    node: dict[str, Any]
+    notes: tuple[str, ...]
 
 
 def run(options: argparse.Namespace) -> None:
@@ -23,7 +35,8 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(
             f"{current}: datasets has a node {options.name!r} already; choose another name"
         )
-    block = part(options.task, "describe").describe(options.file, options.name)
+    proposal = part(options.task, "describe").describe(options.file)
+    block = node_block(options.name, proposal)
     if not options.write:
         print(block, end="")
         print(f"# add these lines below `datasets:` in {current.name}, or pass --write")
@@ -36,6 +49,14 @@ def run(options: argparse.Namespace) -> None:
         write_atomically(current, before)
         raise
     print(f"{current.name}: added datasets.{options.name}")
+
+
+def node_block(name: str, proposal: Proposal) -> str:
+    """The lines of a node below `datasets:`, its notes as comments above it."""
+    text = io.StringIO()
+    YAML().dump({name: proposal.node}, text)
+    notes = "".join(f"  # {note}\n" for note in proposal.notes)
+    return notes + textwrap.indent(text.getvalue(), "  ")
 
 
 def insert(text: str, block: str) -> str:
