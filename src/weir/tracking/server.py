@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 from weir.errors import UserError
-from weir.tracking.store import MLFLOW_SETTINGS, prepare_database, resolve_store
+from weir.tracking.store import MLFLOW_SETTINGS, Store, prepare_database, resolve_store
 
 HOST = "127.0.0.1"
+SERVER_SETTINGS = {**MLFLOW_SETTINGS, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Environment of our servers. Without jobs (scorers of language models) eight processes fewer."""
 
 
 def shown_uri(uri: str) -> str:
@@ -33,18 +35,8 @@ def free_port(wanted: int = 0) -> int:
     raise UserError(f"{HOST}: no free port; close a program that listens, or name one with --port")
 
 
-def server_command(root: Path, port: int) -> list[str]:
-    """Command of a server over the repository's own database.
-
-    Raises:
-        UserError: runs are recorded on a server elsewhere, which has its own interface.
-    """
-    store = resolve_store(root)
-    if store.database is None:
-        raise UserError(
-            f"{shown_uri(store.uri)}: runs are recorded there (MLFLOW_TRACKING_URI); "
-            "open that address in a browser, or unset the variable to see this folder's runs"
-        )
+def server_command(store: Store, port: int) -> list[str]:
+    """Command of a server over a local database, which is made ready."""
     prepare_database(store)
     options = {
         "--backend-store-uri": store.uri,
@@ -53,8 +45,13 @@ def server_command(root: Path, port: int) -> list[str]:
         "--port": str(port),
         "--workers": "1",
     }
-    pairs = [word for pair in options.items() for word in pair]
-    return [sys.executable, "-m", "mlflow", "server", *pairs]
+    return [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        *(w for pair in options.items() for w in pair),
+    ]
 
 
 def ui(root: Path, port: int = 5000) -> int:
@@ -63,12 +60,18 @@ def ui(root: Path, port: int = 5000) -> int:
     Raises:
         UserError: runs are recorded on a server elsewhere.
     """
+    store = resolve_store(root)
+    if store.database is None:
+        raise UserError(
+            f"{shown_uri(store.uri)}: runs are recorded there (MLFLOW_TRACKING_URI); "
+            "open that address in a browser, or unset the variable to see this folder's runs"
+        )
     chosen = free_port(port)
-    command = server_command(root, chosen)
+    command = server_command(store, chosen)
     if chosen != port:
         print(f"Port {port} is taken; using {chosen}.")
     print(f"MLflow: http://{HOST}:{chosen} (Ctrl-C ends it)", flush=True)
-    environment = {**os.environ, **MLFLOW_SETTINGS, "MLFLOW_LOGGING_LEVEL": "WARNING"}
+    environment = {**os.environ, **SERVER_SETTINGS}
     try:
         return subprocess.run(command, env=environment, cwd=root, check=False).returncode
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ whose process was killed, and keeps what the server does not take for the next s
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import subprocess
@@ -42,6 +43,8 @@ LINGER_SECONDS = 5.0
 LONGEST_RETRY = 30.0
 LOCK, LOG = "shipper.lock", "shipper.log"
 
+log = logging.getLogger("weir.tracking.shipper")
+
 
 @dataclass
 class _Outage:
@@ -63,6 +66,7 @@ class Shipper:
         self._clients: dict[str, MlflowClient] = {}
         self._outages: dict[str, _Outage] = {}
         self._last_sent: dict[Path, float] = {}
+        self._ended: set[Path] = set()
 
     def journals(self) -> list[Path]:
         """Folders of the journals, oldest first, invocations last."""
@@ -88,8 +92,9 @@ class Shipper:
                 else:
                     lives = owner_lives(folder)
                     head = first_event(folder)
-                    if not lives:
+                    if not lives and folder not in self._ended:
                         _end_if_killed(folder)
+                        self._ended.add(folder)
                     open_invocations.add(head.get("parent") if head else None)
                 busy |= lives
                 if at_once or self._due(folder, lives):
@@ -123,7 +128,7 @@ class Shipper:
             problem = _problem(store, error)
             self._outages[store.uri] = _Outage(problem, time.monotonic() + delay, delay)
             _note(folder, problem)
-            print(f"{folder.name}: {problem}", file=sys.stderr, flush=True)
+            log.info("%s: %s", folder.name, problem)
             return Ack.read(folder).offset > before
         self._outages.pop(store.uri, None)
         self._last_sent[folder] = time.monotonic()
@@ -165,12 +170,12 @@ def ensure_shipper(root: Path) -> None:
     environment = {**MLFLOW_SETTINGS, **os.environ}
     # Inside pytest MLflow checks its own sessions and fails on harmless ones.
     environment.pop("PYTEST_CURRENT_TEST", None)
-    with (spool / LOG).open("ab") as log:
+    with (spool / LOG).open("ab") as output:
         subprocess.Popen(
             [sys.executable, "-m", "weir.tracking.shipper", str(root)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=log,
+            stderr=output,
             env=environment,
             start_new_session=True,
         )
@@ -179,17 +184,19 @@ def ensure_shipper(root: Path) -> None:
 def main(root: Path) -> None:
     """Ship until nothing has happened for a while."""
     shipper = Shipper(root)
-    lock = FileLock(shipper.spool / LOCK)
     try:
-        lock.acquire(timeout=1)
+        with FileLock(shipper.spool / LOCK).acquire(timeout=1):
+            _ship_until_quiet(shipper)
     except Timeout:
-        return
-    with lock:
-        last_busy = time.monotonic()
-        while time.monotonic() - last_busy < LINGER_SECONDS and shipper.spool.exists():
-            if shipper.step():
-                last_busy = time.monotonic()
-            time.sleep(POLL_SECONDS)
+        log.info("another shipper is at work")
+
+
+def _ship_until_quiet(shipper: Shipper) -> None:
+    last_busy = time.monotonic()
+    while time.monotonic() - last_busy < LINGER_SECONDS and shipper.spool.exists():
+        if shipper.step():
+            last_busy = time.monotonic()
+        time.sleep(POLL_SECONDS)
 
 
 def _end_if_killed(folder: Path) -> None:
@@ -229,4 +236,5 @@ def _problem(store: Store, error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
     main(Path(sys.argv[1]))

@@ -46,15 +46,13 @@ def sync(root: Path, uri: str | None = None, patience: float = 30.0) -> SyncRepo
     deadline = time.monotonic() + patience
     while before and time.monotonic() < deadline:
         try:
-            lock.acquire(timeout=0.2)
+            with lock.acquire(timeout=0.2):
+                shipper.step(at_once=True)
+                shipper.step(at_once=True)  # an invocation ends after its last child
+            break
         except Timeout:
             if not _runs(shipper):
                 break
-            continue
-        with lock:
-            shipper.step(at_once=True)
-            shipper.step(at_once=True)  # an invocation ends after its last child
-        break
     left = _runs(shipper)
     running = [folder.name for folder in left if owner_lives(folder)]
     waiting = {

@@ -1,0 +1,56 @@
+"""Settings become what MLflow accepts."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weir.tracking.parameters import KEY_LIMIT, VALUE_LIMIT, entity_key, entity_value, flatten
+
+LEAVES = st.one_of(st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=3))
+NAMES = st.text("abc", min_size=1, max_size=3)
+SETTINGS = st.dictionaries(
+    NAMES, st.recursive(LEAVES, lambda inner: st.dictionaries(NAMES, inner, min_size=1, max_size=3))
+)
+
+
+@given(SETTINGS)
+def test_flatten_keeps_every_leaf_under_its_path(settings: dict) -> None:
+    def leaf(path: str) -> object:
+        value = settings
+        for part in path.split("."):
+            value = value[part]
+        return value
+
+    def count(value: object) -> int:
+        return sum(map(count, value.values())) if isinstance(value, dict) else 1
+
+    flat = flatten(settings)
+    assert all(leaf(path) == value for path, value in flat.items())
+    assert len(flat) == count(settings)
+
+
+def test_an_empty_mapping_is_a_value() -> None:
+    assert flatten({"stage1": {"extra": {}}}) == {"stage1.extra": {}}
+
+
+@given(st.text(min_size=1))
+def test_keys_hold_only_what_mlflow_accepts(name: str) -> None:
+    from mlflow.utils.validation import _validate_param_name
+
+    key = entity_key(name)
+    assert 0 < len(key) <= KEY_LIMIT
+    if key.strip("./ ") == key and "//" not in key and not {".", ".."} & set(key.split("/")):
+        _validate_param_name(key)
+
+
+def test_a_long_value_is_cut_and_says_so() -> None:
+    text = entity_value("x" * 10_000)
+    assert len(text) == VALUE_LIMIT and text.endswith("[cut: 10000 characters]")
+    assert entity_value("x" * VALUE_LIMIT) == "x" * VALUE_LIMIT
+
+
+def test_values_are_readable() -> None:
+    assert entity_value(1e-4) == "0.0001"
+    assert entity_value(None) == "None"
+    assert json.loads(entity_value([1, 2])) == [1, 2]
