@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,7 +12,17 @@ from torch import Tensor
 
 from weir.flows.model import FlowModel
 from weir.flows.solvers import SolverName, knot_steps
-from weir.training.objective import DataSet
+
+
+@runtime_checkable
+class Conditions(Protocol):
+    """The data set whose items are the conditions."""
+
+    def __len__(self) -> int: ...
+
+    def to(self, device: Any) -> Any: ...
+
+    def batch(self, items: Tensor) -> Any: ...
 
 
 class Pairs(NamedTuple):
@@ -77,7 +87,7 @@ def knot_times(steps: int, knots: int) -> Tensor:
 
 def sample_pairs(
     teacher: FlowModel,
-    data: DataSet,
+    data: Conditions,
     items: Tensor,
     *,
     draws: int,
@@ -130,7 +140,7 @@ class PairSet:
         draws: pairs of a condition in a batch; all stored ones by default.
     """
 
-    data: DataSet
+    data: Conditions
     teacher: FlowModel
     items: Tensor
     output: Tensor

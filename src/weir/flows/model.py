@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from weir.flows.solvers import Solution, SolverName, integrate, nfe
+from weir.flows.solvers import Solution, SolverName, integrate, nfe, require_finite
 
 Condition = TypeVar("Condition", bound=tuple)
 """A NamedTuple of tensors, each with a leading axis of conditions."""
@@ -65,9 +65,7 @@ class FlowModel(nn.Module):
     ) -> Tensor:
         """Noise `[condition, draw, *event]`."""
         lead: Tensor = condition[0]
-        white = torch.randn(
-            len(lead), draws, *self.event, generator=generator, device=lead.device
-        )
+        white = torch.randn(len(lead), draws, *self.event, generator=generator, device=lead.device)
         return self.colour(white)
 
     def jump(self, x: Tensor, r: Tensor, t: Tensor, condition: Any) -> Tensor:
@@ -119,7 +117,8 @@ class FlowModel(nn.Module):
     ) -> Tensor:
         """Samples `[item, draw, *data]` for a batch, in parts of about `chunk` values.
 
-        The noise of an item depends on the generator and on the items before it, not on `chunk`.
+        Raises:
+            WeirError: a sample, or a step on the way to it, is not finite.
         """
         condition = self.condition(batch)
         size = int(torch.Size(self.event).numel())
@@ -128,7 +127,8 @@ class FlowModel(nn.Module):
         for first in range(0, len(condition[0]), together):
             part = take(condition, slice(first, first + together))
             x = self.source(part, draws, generator)
-            parts.append(self.decode(self.transport(x, part, steps=steps, solver=solver).final, part))
+            x = self.transport(x, part, steps=steps, solver=solver).final
+            parts.append(require_finite(self.decode(x, part), "decoded sample", "after the solver"))
         return torch.cat(parts)
 
     def nfe(self, steps: int | None = None, solver: SolverName | None = None) -> int:

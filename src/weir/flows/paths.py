@@ -64,8 +64,8 @@ class Path:
 
         For `x0, x1 ~ N(0, S)` independent, `x_t ~ N(0, s(t)^2 S)` with
         `s^2 = alpha^2 + sigma^2`, and the flow between two times multiplies by the ratio of s.
-        So `g = s'(t) / s(t)` and, over a step h, the mean velocity's `g = (s(t + h) / s(t) - 1) / h`.
-        A network that only adds to this term starts as the Gaussian model.
+        So `g = s'(t) / s(t)` and, over a step h, the mean velocity has
+        `g = (s(t + h) / s(t) - 1) / h`. A network that only adds to this starts as the Gaussian.
 
         Args:
             t: times, any shape.

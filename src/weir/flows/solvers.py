@@ -177,11 +177,15 @@ def _combine(weights: Sequence[float], slopes: Sequence[Tensor]) -> Tensor:
 
 
 def _finite(value: Tensor, name: str, step: int, t: Tensor) -> Tensor:
-    """`value`, or the error that says which tensor ceased to be finite, and when."""
+    return require_finite(value, name, f"at step {step}, t = {float(t):.4g}")
+
+
+def require_finite(value: Tensor, name: str, where: str) -> Tensor:
+    """`value` itself, or the error that says which tensor ceased to be finite, and where."""
     if not bool(torch.isfinite(value).all()):
         bad = int((~torch.isfinite(value)).sum())
         raise WeirError(
             f"sampler: {name} of shape {list(value.shape)} has {bad} values that are not finite "
-            f"at step {step}, t = {float(t):.4g}"
+            + where
         )
     return value

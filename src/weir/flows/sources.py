@@ -63,9 +63,7 @@ class GaussianSource(nn.Module):
 
     def forward(self, leading: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         """Draws `[*leading, *shape]`; `generator` is torch's global one by default."""
-        white = torch.randn(
-            *leading, *self.shape, generator=generator, device=self.factor.device
-        )
+        white = torch.randn(*leading, *self.shape, generator=generator, device=self.factor.device)
         return self.colour(white)
 
 

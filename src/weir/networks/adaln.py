@@ -56,9 +56,7 @@ class AdaLNZeroBlock(nn.Module):
         dropout: dropout of both branches.
     """
 
-    def __init__(
-        self, width: int, heads: int, ratio: float = 2.0, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, width: int, heads: int, ratio: float = 2.0, dropout: float = 0.0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.attention = Attention(width, heads)

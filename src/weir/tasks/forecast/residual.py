@@ -23,7 +23,7 @@ class Residual(NamedTuple):
     df: Tensor
 
     def score(self, value: Tensor) -> Tensor:
-        """Coordinates of `value`, `[window, variable, horizon]`; standard normal if the law holds."""
+        """Coordinates of `value`, `[window, variable, horizon]`: normal if the law holds."""
         return _normal_score((value - self.loc) / self.scale, self.df)
 
     def value(self, score: Tensor) -> Tensor:

@@ -1,0 +1,122 @@
+"""Objectives of the student: each learns what it is meant to, and mean matching does not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from affine_flow import collect
+from torch import Tensor
+
+from weir.distillation.endpoint import EndpointObjective
+from weir.distillation.energy import EnergyObjective
+from weir.distillation.match_mean import MatchMeanObjective
+from weir.distillation.objective import StudentObjective, one_step, pseudo_huber
+from weir.distillation.pairs import PairSet
+from weir.distillation.regression import RegressionObjective
+
+
+def train(objective: StudentObjective, pairs: PairSet, steps: int = 300) -> float:
+    """Minimise the loss; return the student's spread over the teacher's."""
+    torch.manual_seed(0)
+    optimizer = torch.optim.Adam(objective.parameters(), 0.05)
+    batch = pairs.batch(torch.arange(50))
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 0.05 * (1 - step / steps)
+        optimizer.zero_grad()
+        objective(batch, step / steps)["loss"].backward()
+        optimizer.step()
+    made = student_outputs(objective, pairs)
+    return float(made.std(1).mean() / batch.output.std(1).mean())
+
+
+@torch.no_grad()
+def student_outputs(objective: StudentObjective, pairs: PairSet) -> Tensor:
+    batch = pairs.batch(torch.arange(50))
+    return one_step(objective.model, batch.noise, objective.model.condition(batch.batch))
+
+
+def test_regression_reproduces_the_teacher_pair_by_pair() -> None:
+    pairs = collect()
+    objective = RegressionObjective(pairs.teacher.as_student())
+    before = student_outputs(objective, pairs) - pairs.output
+    spread = train(objective, pairs)
+    after = student_outputs(objective, pairs) - pairs.output
+    assert spread == pytest.approx(1, abs=0.01)
+    assert after.abs().max() < 0.02 < before.abs().max()
+
+
+def test_regression_accepts_an_added_energy_term() -> None:
+    pairs = collect()
+    objective = RegressionObjective(pairs.teacher.as_student(), energy_weight=0.5)
+    plain = RegressionObjective(objective.model)
+    batch = pairs.batch(torch.arange(50))
+    assert objective(batch, 0.0)["loss"] > plain(batch, 0.0)["loss"]
+    train(objective, pairs)
+    assert (student_outputs(objective, pairs) - pairs.output).abs().max() < 0.2
+
+
+def test_endpoint_learns_jumps_of_several_sizes() -> None:
+    pairs = collect(knots=4)
+    objective = EndpointObjective(pairs.teacher.as_student())
+    train(objective, pairs, 600)
+    batch = pairs.batch(torch.arange(50))
+    with torch.no_grad():
+        condition = objective.model.condition(batch.batch)
+        for steps in (1, 5):
+            made = objective.model.transport(batch.noise, condition, steps=steps)
+            assert made.nfe == steps
+            assert (made.final - batch.output).abs().max() < 0.1
+
+
+def test_energy_finds_the_spread_without_pairing() -> None:
+    pairs = collect()
+    objective = EnergyObjective(pairs.teacher.as_student())
+    with torch.no_grad():
+        objective.model.slope.fill_(-0.9)
+    shuffled = PairSet(
+        pairs.data,
+        pairs.teacher,
+        pairs.items,
+        pairs.output.flip(1),
+        pairs.knots.flip(1),
+        pairs.times,
+        pairs.seed,
+    )
+    assert train(objective, shuffled) == pytest.approx(1, abs=0.1)
+
+
+def test_mean_matching_is_blind_to_spread() -> None:
+    """Its loss is the same for any student whose noise averages out; regression's is not."""
+    pairs = collect()
+    batch = pairs.batch(torch.arange(50))
+    centred = batch.noise - batch.noise.mean(1, keepdim=True)
+    path = torch.cat([centred[:, :, None], batch.path[:, :, 1:]], 2)
+    batch = batch._replace(path=path)
+    student = pairs.teacher.as_student()
+    losses = {}
+    for slope in (-1.0, -0.5):
+        with torch.no_grad():
+            student.slope.fill_(slope)
+        for kind in (MatchMeanObjective, RegressionObjective):
+            losses[kind, slope] = float(kind(student)(batch, 0.0)["loss"].detach())
+    assert losses[MatchMeanObjective, -1.0] == pytest.approx(losses[MatchMeanObjective, -0.5])
+    assert losses[RegressionObjective, -1.0] > 1.05 * losses[RegressionObjective, -0.5]
+
+
+def test_scores_of_the_student_appear_when_evaluating() -> None:
+    pairs = collect()
+    objective = RegressionObjective(pairs.teacher.as_student())
+    batch = pairs.batch(torch.arange(10))
+    assert set(objective.train()(batch, 1.0)) == {"loss"}
+    assert set(objective.eval()(batch, 1.0)) == {"loss", "crps", "energy"}
+
+
+def test_pseudo_huber_is_quadratic_then_linear() -> None:
+    error = torch.tensor([3.0, 4.0]).reshape(1, 1, 2)
+    assert float(pseudo_huber(error, 1e-9)) == pytest.approx(5 / 2**0.5, rel=1e-5)
+    assert float(pseudo_huber(error, 1000.0)) == pytest.approx(25 / 4000 / 2**0.5, rel=1e-2)
+
+
+def test_a_teacher_is_no_student() -> None:
+    with pytest.raises(ValueError, match="trains a student"):
+        RegressionObjective(collect().teacher)
