@@ -12,6 +12,9 @@ from weir.report.numbers import decimals, number, percent
 from weir.report.plan import PlanGraph
 from weir.report.verdicts import teacher_of
 
+FAITHFUL = 0.01
+"""A student within this share of its teacher's score counts as faithful."""
+
 
 @dataclass(frozen=True)
 class Card:
@@ -26,7 +29,7 @@ class Card:
 def cards(
     rows: Sequence[Entry], headline: Sequence[str], known: Mapping[str, Definition], plan: PlanGraph
 ) -> list[Card]:
-    """Best model, its distance to baselines and ceiling, its calibration, and what distilling cost."""
+    """The best model, its distance to yardsticks, what distilling cost, and calibration."""
     metric = headline[0]
     definition = known[metric]
     winner = best([row for row in rows if row.contender], metric, definition)
@@ -49,12 +52,13 @@ def cards(
 def _winner(winner: Entry, metric: str, definition: Definition) -> Card:
     statistic = winner.statistic(metric)
     places = decimals([statistic.mean])
-    spread = f" ± {number(statistic.std, places)}" if math.isfinite(statistic.std) else ""
-    seeds = f", {statistic.count} seeds" if statistic.count > 1 else ", one seed"
+    seeds = "one run"
+    if math.isfinite(statistic.std):
+        seeds = f"± {number(statistic.std, places)} over {statistic.count} seeds"
     return Card(
         f"Best model, {definition.label}",
         number(statistic.mean, places),
-        f"{winner.label}{spread}{seeds}",
+        f"{winner.label}, {seeds}",
     )
 
 
@@ -65,11 +69,11 @@ def _against(
     if comparison is None:
         return None
     if comparison.level:
-        return Card("Against the best baseline", "level", f"with {comparison.other.label}")
+        return Card("Against the baselines", "level", f"with {comparison.other.label}")
     side = "worse" if comparison.loses else "better"
     verb = "It loses to" if comparison.loses else "than"
     return Card(
-        "Against the best baseline",
+        "Against the baselines",
         f"{percent(comparison.excess)} {side}",
         f"{verb} {comparison.other.label}",
         "bad" if comparison.loses else "good",
@@ -84,7 +88,7 @@ def _limit(winner: Entry, limit: Entry | None, metric: str, definition: Definiti
     if comparison.excess < 0:
         side = "below" if side == "above" else "above"
     return Card(
-        "Distance to the best possible",
+        "To the ceiling",
         percent(comparison.excess),
         f"{side} {comparison.other.label}, which knows the truth",
     )
@@ -104,7 +108,7 @@ def _distilled(
         "Cost of distilling",
         f"{sign}{percent(comparison.excess)}",
         f"{definition.label} against its teacher{calls}",
-        "good" if comparison.excess <= 0.01 else "bad",
+        "good" if comparison.excess <= FAITHFUL else "bad",
     )
 
 
@@ -114,7 +118,16 @@ def _targets(winner: Entry, targets: Sequence[str], known: Mapping[str, Definiti
     if not pairs:
         return None
     return Card(
-        ", ".join(definition.label for definition, _ in pairs),
+        _joined([definition.label for definition, _ in pairs]),
         " / ".join(number(value, 3) for _, value in pairs),
-        "targets " + " / ".join(number(definition.target, 2) for definition, _ in pairs),
+        "target " + " / ".join(f"{definition.target:g}" for definition, _ in pairs),
     )
+
+
+def _joined(labels: Sequence[str]) -> str:
+    """Labels with a common last word named once: "50 % / 90 % coverage"."""
+    heads = [label.rpartition(" ")[0] for label in labels]
+    tails = {label.rpartition(" ")[2] for label in labels}
+    if len(tails) == 1 and all(heads):
+        return f"{' / '.join(heads)} {tails.pop()}"
+    return " / ".join(labels)

@@ -38,7 +38,7 @@ def dashes(rows: Sequence[Entry]) -> dict[str, object]:
     return styles
 
 
-def shorten(label: str, length: int = 30) -> str:
+def shorten(label: str, length: int = 32) -> str:
     """A label that fits beside an axis."""
     return label if len(label) <= length else label[: length - 1].rstrip() + "…"
 
@@ -63,6 +63,8 @@ def glance(rows: Sequence[Entry], metrics: Sequence[str]) -> Figure | None:
 
 
 def _dots(rows: Sequence[Entry], metric: str, definition: Definition) -> str:
+    labels = [shorten(row.label, 40) for row in rows]
+
     def paint(axes: Axes) -> None:
         axes.grid(axis="x", visible=False)
         for n, row in enumerate(rows):
@@ -83,7 +85,7 @@ def _dots(rows: Sequence[Entry], metric: str, definition: Definition) -> str:
             line = baseline.statistic(metric).mean
         if line is not None:
             axes.axvline(line, color=light("faint"), lw=1, ls=(0, (4, 3)), zorder=0)
-        axes.set_yticks(range(len(rows)), [shorten(row.label) for row in rows])
+        axes.set_yticks(range(len(rows)), labels)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.xaxis.set_major_locator(MaxNLocator(7))
         if definition.target is None:
@@ -93,13 +95,12 @@ def _dots(rows: Sequence[Entry], metric: str, definition: Definition) -> str:
         axes.margins(x=0.06)
 
     words = "; ".join(f"{row.label} {compact(row.statistic(metric).mean)}" for row in rows)
-    longest = max(len(shorten(row.label)) for row in rows)
     return draw(
         paint,
         f"{definition.label} of all models: {words}",
         860,
         58 + 25 * len(rows),
-        Margins(left=14 + 6.1 * longest, right=18, bottom=46, top=8),
+        Margins(left=14 + 6.0 * max(map(len, labels)), right=18, bottom=46, top=8),
     )
 
 
@@ -233,7 +234,7 @@ def losses(rows: Sequence[Entry]) -> Figure | None:
         return None
     return Figure(
         "Losses",
-        "Thin: training, smoothed over 2 % of the steps; thick: validation; one line of each a seed. "
+        "Thin: training, smoothed over 2 % of the steps; thick: validation; a line for each seed. "
         "The axis leaves out the first steps where they are far above the rest.",
         "Training",
         (View("all", tuple(panels)),),
@@ -271,7 +272,7 @@ def _loss(row: Entry) -> str:
         if tops:
             room = 0.06 * (max(tops) - min(lows)) or 0.1
             axes.set_ylim(min(lows) - room, max(tops) + room)
-        axes.set_title(shorten(row.label, 32))
+        axes.set_title(shorten(row.label))
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0)))

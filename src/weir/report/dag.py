@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import pairwise
 
 from weir.errors import WeirError
 from weir.report.layout import arrange
@@ -109,7 +110,7 @@ def _width(node: PlanNode) -> float:
 
 
 def _head(sections: list[str], x: float) -> str:
-    names = '<tspan fill="{0}"> · </tspan>'.format(variable("faint")).join(
+    names = f'<tspan fill="{variable("faint")}"> · </tspan>'.join(
         f'<tspan fill="{variable(COLOUR_OF.get(name, "accent"))}">{escape(name)}</tspan>'
         for name in sections
     )
@@ -119,7 +120,7 @@ def _head(sections: list[str], x: float) -> str:
 def _edge(points: list[tuple[float, float]], source: PlanNode, target: PlanNode) -> str:
     """A smooth line: straight across columns that it skips, curved between columns."""
     path = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
-    for n, ((x0, y0), (x1, y1)) in enumerate(zip(points, points[1:], strict=False)):
+    for n, ((x0, y0), (x1, y1)) in enumerate(pairwise(points)):
         if n % 2:
             path += f"L{x1:.1f} {y1:.1f}"
         else:

@@ -100,7 +100,7 @@ def draw(
     alt: str,
     width: float = 360,
     height: float = 240,
-    margins: Margins = Margins(),  # noqa: B008 - frozen
+    margins: Margins = Margins(),
 ) -> str:
     """Let `paint` draw on fresh axes; returns an `<svg>` of `width` x `height` CSS pixels.
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from weir.report.entries import Entry, best, compare, ranked
 from weir.report.evaluation import Definition
-from weir.report.numbers import DASH, compact, decimals, number, percent, quantity
+from weir.report.numbers import DASH, decimals, number, percent, quantity
 
 
 @dataclass(frozen=True)
 class Column:
-    """A metric's heading; `hint` says which way is good."""
+    """A metric's heading; `hint` says which way is good: an arrow, or the target."""
 
     label: str
     hint: str
@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """`rows` compete and are sorted by the ranking metric; `ceilings` know more than a model may."""
+    """`rows` compete and are sorted by the ranking metric; `ceilings` stand apart."""
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
@@ -102,8 +102,8 @@ def results_table(
 
 def _hint(definition: Definition) -> str:
     if definition.target is not None:
-        return f"target {compact(definition.target)}"
-    return f"{definition.better} is better"
+        return f"target {definition.target:g}"
+    return "↓" if definition.better == "lower" else "↑"
 
 
 def _cell(value: float, text: str) -> Cell:

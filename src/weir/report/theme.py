@@ -1,8 +1,8 @@
 """Colours of the report, once for light and once for dark, as CSS variables.
 
 Every mark in a figure names one of these instead of a fixed colour, so a page follows the
-reader's setting without drawing anything twice. Hues of the kinds stay apart for the common forms of
-colour blindness, and no figure relies on colour alone.
+reader's setting without drawing anything twice. Hues of the kinds stay apart for the common forms
+of colour blindness, and no figure relies on colour alone.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ COLOURS: dict[str, tuple[str, str]] = {
     "card": ("#ffffff", "#1b2024"),
     "sunken": ("#f4f2ec", "#101416"),
     "ink": ("#1d2429", "#e3e7ea"),
-    "soft": ("#59646c", "#a3aeb6"),
-    "faint": ("#8d979e", "#77838b"),
+    "soft": ("#4f5a62", "#a9b4bb"),
+    "faint": ("#646e75", "#8b969e"),
     "rule": ("#e5e1d8", "#2c3439"),
     "grid": ("#ece9e1", "#272f34"),
     "accent": ("#0b6a80", "#67c1d8"),
@@ -24,9 +24,9 @@ COLOURS: dict[str, tuple[str, str]] = {
     "teacher": ("#2f56c6", "#8fabff"),
     "flow": ("#7440b8", "#bd9bf5"),
     "joint": ("#b32d72", "#f08abb"),
-    "stage1": ("#4f7d12", "#a4cb62"),
-    "baseline": ("#767d83", "#9aa4ab"),
-    "ceiling": ("#a86f00", "#e2b450"),
+    "stage1": ("#4a7611", "#a4cb62"),
+    "baseline": ("#636b71", "#9aa4ab"),
+    "ceiling": ("#8f5e00", "#e2b450"),
     "evaluate": ("#a34a17", "#eba274"),
 }
 

@@ -9,8 +9,8 @@ They read the tables that this task's evaluation writes:
 | `reliability` | nominal, observed, and optionally horizon (a label such as "1-24") |
 | `horizon` | step, crps, mse, coverage_50, coverage_90 |
 
-`kind` is "history" (only `truth`, steps up to 0) or "future" (steps from 1). The tables of the run with the smallest
-seed are drawn for `fans`, and means over seeds for the others.
+`kind` is "history" (only `truth`, steps up to 0) or "future" (steps from 1). Fans are those of the
+run with the smallest seed; the other tables are averaged over seeds.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def figures(evaluations: Sequence[Evaluation]) -> list[Figure]:
 
 def fans(rows: Sequence[Entry]) -> Figure | None:
     """The same windows forecast by the best model of each kind, a tab each."""
-    shown = [row for row in rows if "fans" in row.first.tables]
+    shown = [row for row in rows if "fans" in row.first.tables and row.kind != "ceiling"]
     if not shown:
         return None
     views = []
@@ -62,9 +62,9 @@ def fans(rows: Sequence[Entry]) -> Figure | None:
         views.append(View(row.label, tuple(_fan(row, table, key, limits[key]) for key in picked)))
     return Figure(
         "Forecasts and what happened",
-        "Dark: the truth. Bands: the central 50 % and 90 % of the samples; thin lines: single sample "
-        "paths. The windows are spread over the test split, not chosen by score, and are the same for "
-        "all models, which are the best of each kind. Standardised scale.",
+        "Dark: the truth. Bands: the central 50 % and 90 % of the samples; thin lines: single "
+        "sample paths. The windows are spread over the split, not chosen by score, and are the "
+        "same for all models, which are the best of each kind. Standardised scale.",
         "Forecasts",
         tuple(views),
     )
@@ -119,7 +119,7 @@ def _fan(row: Entry, table: pd.DataFrame, key: tuple[int, str], limits: tuple[fl
 
     return draw(
         paint,
-        f"Forecast of {key[1]} by {row.label}, window {key[0]}: bands of 50 % and 90 %, and the truth",
+        f"Forecast of {key[1]} by {row.label}, window {key[0]}: bands and the truth",
         290,
         195,
     )
@@ -135,8 +135,9 @@ def pit(rows: Sequence[Entry]) -> Figure | None:
     panels = tuple(_pit(row, tables[row.node], max(top, 1.3)) for row in shown)
     return Figure(
         "Where the truth falls (PIT)",
-        "Share of truths in each slice of the predicted distribution, relative to a perfect forecast (dashed). "
-        "A hump in the middle means that the forecast is too wide, tall ends that it is too narrow, a slope that it is shifted.",
+        "Share of truths in each slice of the predicted distribution, relative to a perfect "
+        "forecast (dashed). A hump in the middle means that the forecast is too wide, tall ends "
+        "that it is too narrow, a slope that it is shifted.",
         "Calibration",
         (View("all", panels),),
     )
@@ -148,7 +149,7 @@ def _pit(row: Entry, table: pd.DataFrame, top: float) -> str:
         places = [(n + 0.5) / count for n in range(count)]
         axes.bar(places, table["share"] * count, 0.86 / count, color=light(row.kind), alpha=0.8)
         axes.axhline(1, color=light("ink"), lw=1, ls=(0, (4, 3)))
-        axes.set_title(shorten(row.label, 32))
+        axes.set_title(shorten(row.label))
         axes.set_xlim(0, 1)
         axes.set_ylim(0, top)
         axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
@@ -166,8 +167,9 @@ def reliability(rows: Sequence[Entry]) -> Figure | None:
         return None
     return Figure(
         "Promised and observed coverage",
-        "Share of truths inside the central interval of each nominal probability; on the dashed line the promise is kept, "
-        "below it the forecast is too sure of itself. Shades, where there are several: the part of the horizon.",
+        "Share of truths inside the central interval of each nominal probability; on the dashed "
+        "line the promise is kept, below it the forecast is too sure of itself. Paler lines, "
+        "where there are any, are later parts of the horizon.",
         "Calibration",
         (View("all", tuple(_reliability(row) for row in shown)),),
     )
@@ -198,7 +200,7 @@ def _reliability(row: Entry) -> str:
             )
         if bucketed:
             axes.legend(loc="lower right", handlelength=1.4, borderaxespad=0.2)
-        axes.set_title(shorten(row.label, 32))
+        axes.set_title(shorten(row.label))
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
@@ -236,7 +238,7 @@ def along_horizon(rows: Sequence[Entry]) -> Figure | None:
         return None
     return Figure(
         "Scores along the horizon",
-        "Mean over windows, variables and seeds at each step ahead. Of each kind the best two are drawn.",
+        "Mean over windows, variables and seeds at each step ahead, for the best two of each kind.",
         "Horizon",
         tuple(views),
     )
