@@ -1,0 +1,102 @@
+"""One invocation of `snakemake`: what its main process does before, at the start and at the end."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from weir.commands.plan import prune_evaluations
+from weir.config.params import load_params
+from weir.errors import UserError
+from weir.pipeline.dvcfile import Stages
+from weir.pipeline.layout import Layout
+from weir.pipeline.plan import write_plan
+from weir.pipeline.verdict import ask_dvc
+
+TAIL = 20
+"""Lines of a failed job's log that are shown."""
+
+
+def begin(root: Path, config: Mapping[str, Any], *, main: bool) -> Stages:
+    """The stages to schedule: compiled from params.yaml and judged by DVC in the main process, as
+    that left them in a job's.
+
+    Raises:
+        UserError: bad params.yaml, settings on the command line, or a busy DVC.
+    """
+    if not main:
+        return Stages.read(root)
+    if not (root / "dvc.yaml").is_file():
+        raise UserError(f"{root}: no dvc.yaml here; run snakemake from the repository root")
+    if config:
+        keys = ", ".join(config)
+        raise UserError(f"--config {keys}: DVC would not see it; edit params.yaml instead")
+    layout = Layout(root)
+    params = load_params(root / "params.yaml")
+    write_plan(params, layout)
+    for folder in prune_evaluations(params, layout):
+        note(f"removed {folder}, for which no node asks (the DVC cache keeps what was recorded)")
+    stages = ask_dvc(root, note)
+    stages.write(root)
+    return stages
+
+
+def started(root: Path) -> None:
+    """Before the first job: announce one parent run in MLflow for all of them."""
+    from weir.tracking.invocation import VARIABLE, open_invocation
+
+    command = " ".join(["snakemake", *sys.argv[1:]])
+    os.environ[VARIABLE] = open_invocation(root, command[:200])
+
+
+def succeeded(stages: Stages, root: Path) -> None:
+    """Say where the reports are."""
+    _close(root, "FINISHED")
+    for report in stages.outputs("report"):
+        if (root / report).exists():
+            note(f"report: {report}")
+
+
+def failed(stages: Stages, root: Path, log: str | Iterable[str], *, tails: bool) -> None:
+    """Say which jobs failed and where their logs are.
+
+    Args:
+        log: Snakemake's own log of this invocation.
+        tails: whether to show the end of each log; on a cluster nobody has seen it yet.
+    """
+    _close(root, "FAILED")
+    files = [log] if isinstance(log, str) else log
+    text = "\n".join(Path(file).read_text(encoding="utf-8", errors="replace") for file in files)
+    jobs = re.findall(r"^ +log: .*?\b(logs/([\w/-]+)\.log)\b.*check log file", text, re.MULTILINE)
+    for path, name in dict.fromkeys(jobs):
+        stage = stages.stages.get(name.replace("/", "@"))
+        if stage and all((root / output).exists() for output in stage.outputs):
+            continue  # a later attempt succeeded
+        lines = _lines(root / path)
+        said = [line for line in lines if line.startswith("weir: ")]
+        note(f"failed: {name.replace('/', '@')}: {path}" + (f": {said[-1]}" if said else ""))
+        if tails:
+            print(*(f"    {line}" for line in lines[-TAIL:]), sep="\n", file=sys.stderr)
+
+
+def note(line: str) -> None:
+    """One line to the user, beside Snakemake's own."""
+    print(f"weir: {line}", file=sys.stderr, flush=True)
+
+
+def _close(root: Path, status: str) -> None:
+    from weir.tracking.invocation import VARIABLE, close_invocation
+
+    if token := os.environ.get(VARIABLE):
+        close_invocation(root, token, status)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,66 @@
+# What every rule takes from dvc.yaml.
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path.cwd()
+# Neither an activated environment nor an installed package is needed, also in a cluster job.
+sys.path.insert(0, str(ROOT.joinpath("src")))
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+)
+
+from weir.errors import WeirError
+from weir.pipeline import invocation
+from weir.pipeline.dvcfile import kind_of
+from weir.pipeline.verdict import STALE
+
+
+wildcard_constraints:
+    run="[a-z0-9-]+",
+
+
+try:
+    STAGES = invocation.begin(ROOT, config, main=workflow.is_main_process)
+except WeirError as error:
+    invocation.note(str(error))
+    sys.exit(error.exit_code)
+
+REPRO = (
+    "dvc --wait-for-lock repro --single-item {params.stage} > {log} 2>&1"
+    " || {{ code=$?; tail -n 20 {log} >&2; exit $code; }}"
+)
+
+
+def inputs(stage):
+    """Artifacts that a stage reads, and the reason, as a file, if DVC says that it is stale."""
+
+    def of_run(wildcards):
+        found = STAGES.named(stage, wildcards.get("run", ""))
+        return [
+            *found.inputs,
+            *([str(STALE.joinpath(found.stale))] if found.stale else []),
+        ]
+
+    return of_run
+
+
+def outputs(stage):
+    """Outputs of a stage, with the wildcard `run`."""
+    flag = {"folder": directory, "mark": touch, "file": str}
+    return [flag[kind_of(path)](path) for path in STAGES.patterns[stage]]
+
+
+def name(stage):
+    """What DVC calls the stage of a run."""
+    return lambda wildcards: STAGES.named(stage, wildcards.get("run", "")).name
+
+
+def settings(stage):
+    """Parameters of a stage as canonical JSON."""
+    return lambda wildcards: STAGES.named(stage, wildcards.get("run", "")).settings
+
+
+def scaled(amount):
+    """Twice as much for each new attempt."""
+    return lambda wildcards, attempt: amount * 2 ** (attempt - 1)

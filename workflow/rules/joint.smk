@@ -1,0 +1,21 @@
+rule joint:
+    """Train both stages together."""
+    input:
+        inputs("joint"),
+    output:
+        outputs("joint"),
+    log:
+        "logs/joint/{run}.log",
+    benchmark:
+        "logs/joint/{run}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=scaled(8000),
+        runtime=scaled(480),
+    params:
+        stage=name("joint"),
+        settings=settings("joint"),
+    shell:
+        REPRO
