@@ -64,3 +64,8 @@ def settings(stage):
 def scaled(amount):
     """Twice as much for each new attempt."""
     return lambda wildcards, attempt: amount * 2 ** (attempt - 1)
+
+
+def gpu_slot(wildcards):
+    """One of the slots on this machine's GPU; a cluster gives each job its own."""
+    return int(workflow.local_exec and invocation.has_gpu())

@@ -14,6 +14,7 @@ rule evaluate:
     resources:
         mem_mb=scaled(8000),
         runtime=scaled(120),
+        gpu_slot=gpu_slot,
     params:
         stage=name("evaluate"),
         settings=settings("evaluate"),

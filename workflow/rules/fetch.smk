@@ -8,6 +8,7 @@ rule fetch:
         "logs/fetch/{run}.log",
     benchmark:
         "logs/fetch/{run}.tsv"
+    localrule: True
     conda:
         "../../environment.yml"
     threads: 1

@@ -14,6 +14,7 @@ rule joint:
     resources:
         mem_mb=scaled(8000),
         runtime=scaled(480),
+        gpu_slot=gpu_slot,
     params:
         stage=name("joint"),
         settings=settings("joint"),

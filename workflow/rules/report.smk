@@ -8,6 +8,7 @@ rule report:
         "logs/report/{run}.log",
     benchmark:
         "logs/report/{run}.tsv"
+    localrule: True
     conda:
         "../../environment.yml"
     threads: 1

@@ -14,6 +14,7 @@ rule stage2:
     resources:
         mem_mb=scaled(8000),
         runtime=scaled(240),
+        gpu_slot=gpu_slot,
     params:
         stage=name("stage2"),
         settings=settings("stage2"),

@@ -45,6 +45,11 @@ def begin(root: Path, config: Mapping[str, Any], *, main: bool) -> Stages:
     return stages
 
 
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA GPU."""
+    return any(Path("/dev").glob("nvidia[0-9]*"))
+
+
 def started(root: Path) -> None:
     """Before the first job: announce one parent run in MLflow for all of them."""
     from weir.tracking.invocation import VARIABLE, open_invocation

@@ -153,11 +153,10 @@ def _busy(repo: Repo, stages: Iterable[PipelineStage]) -> set[str]:
 def _explain(stages: Stages, note: Callable[[str], None]) -> None:
     if busy := [stage.name for stage in stages.stages.values() if stage.stale == "busy"]:
         note(f"{', '.join(busy)}: in use by another dvc command; planned as if to be run")
-    missing = sum(stage.stale == "missing-outputs" for stage in stages.stages.values())
-    if missing:
+    if any(stage.stale == "missing-outputs" for stage in stages.stages.values()):
         note(
-            f"recorded outputs of {missing} stages are not here: `dvc checkout` restores them from "
-            "the cache, `dvc pull` from a remote; otherwise they are made again"
+            "recorded outputs are missing: `dvc checkout` restores them from the cache, `dvc pull` "
+            "from a remote; what is in neither is made again"
         )
 
 
