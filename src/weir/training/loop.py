@@ -9,46 +9,29 @@ moment and started again ends with the same bytes as one never killed, on the sa
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 from torch import Tensor
 
 from weir.config.training import Training
 from weir.errors import UserError
-from weir.training.checkpoints import (
-    DamagedCheckpoint,
-    Kind,
-    checkpoint_file,
-    read_checkpoint,
-    write_checkpoint,
-)
+from weir.training.checkpoints import Kind, checkpoint_file
 from weir.training.devices import deterministic, open_fabric
-from weir.training.finite import NonFinite, is_finite, listing
+from weir.training.finite import NonFinite, listing
 from weir.training.objective import DataSet, Objective
 from weir.training.order import mix, seed_draws
 from weir.training.progress import Progress
 from weir.training.signals import Interrupted, StopSignals
-from weir.training.state import (
-    Means,
-    Standing,
-    capture,
-    furthest,
-    require_same,
-    require_same_machine,
-    restore,
-    section,
-    standing_of,
-    weights,
-)
+from weir.training.state import Means, Standing, weights
 from weir.training.stepper import FailedStep, Stepper
+from weir.training.store import Store
 from weir.training.validation import Abandoned, validate
 
 if TYPE_CHECKING:
@@ -58,8 +41,6 @@ Log = Callable[[dict[str, float], int], None]
 
 _LOG_POINTS = 200
 """Entries of the logged training curve."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -158,38 +139,29 @@ class _Run:
         self.settings: Training = stepper.settings
         self.fabric: Fabric = stepper.fabric
         self.validation = None if validation is None else validation.to(stepper.device)
-        self.folder, self.label, self.signals = folder, label, signals
+        self.store = Store(folder, stepper, label)
+        self.label, self.signals = label, signals
         self.log: Log = log if log and self.fabric.is_global_zero else _log_nowhere
         self.log_every = max(1, self.settings.steps // _LOG_POINTS)
         self.standing = Standing()
         self.since_log = Means()
         self.best: dict[str, Tensor] | None = None
-        self.best_written: int | None = None
         self.clock = time.monotonic()
-        self.identity = {
-            "seed": stepper.seed,
-            "settings": self.settings.model_dump(mode="json"),
-            "weights": {n: list(t.shape) for n, t in self.objective.state_dict().items()},
-        }
 
     def finished(self) -> TrainingResult | None:
         """The result of a training that came to its end before, if there is one."""
-        path = checkpoint_file(self.folder, "finished")
-        if not path.exists():
+        standing = self.store.finished()
+        if standing is None:
             return None
-        try:
-            tensors, record = read_checkpoint(path)
-        except DamagedCheckpoint as error:
-            _log.warning("%s; it is passed over", error)
-            return None
-        require_same(record, self.identity, path)
-        self.objective.load_state_dict(section(tensors, "objective"))
-        self.standing = standing_of(record)
-        return self._result(self.standing.step)
+        self.standing = standing
+        return self._result(standing.step)
 
     def to_the_end(self) -> TrainingResult:
         """Begin or resume, and train until the last step or until patience runs out."""
-        resumed_from = self._resume()
+        resumed = self.store.resume()
+        if resumed is not None:
+            self.standing, self.best = resumed
+        resumed_from = None if resumed is None else self.standing.step
         standing, stepper = self.standing, self.stepper
         stream = sys.stderr if self.fabric.is_global_zero else None
         self.progress = Progress(self.label, self.settings.steps, standing.step, stream=stream)
@@ -200,7 +172,10 @@ class _Run:
                     self._add_entry()
                 if standing.step >= self.settings.steps or self._patience_ran_out():
                     break
-                stepper.step(standing.step)
+                try:
+                    stepper.step(standing.step)
+                except FailedStep as failure:
+                    self._fail(failure)
                 standing.step += 1
                 saving = standing.step % self.settings.checkpoint_every == 0
                 if saving or self._entry_due() or standing.step % stepper.fetch_every == 0:
@@ -251,25 +226,33 @@ class _Run:
             self._fail(failure)
 
     def _add_entry(self) -> None:
-        """Validate, add to the history, and keep the weights if they are the best so far."""
+        """Validate, select and add to the history."""
         standing = self.standing
         values: dict[str, float] = {}
         if self.validation is not None:
             average = self.stepper.average
-            with nullcontext() if average is None else average.applied():
-                values = self._validate(self.validation)
-                monitored = values[self.settings.monitor]
-                if standing.best_value is None or monitored < standing.best_value:
-                    standing.best_step, standing.best_value = standing.step, monitored
-                    standing.stale = 0
-                    self.best = weights(self.objective)
-                else:
-                    standing.stale += 1
+            try:
+                with nullcontext() if average is None else average.applied():
+                    values = self._validate(self.validation)
+                    self._select(values[self.settings.monitor])
+            except NonFinite as error:
+                self._save("error")
+                raise NonFinite(f"{self.label}: step {standing.step}: {error}") from None
         entry = {"learning_rate": self.stepper.learning_rate(standing.step - 1)}
         entry |= {f"train/{name}": value for name, value in standing.means.take().items()}
         entry |= {f"validation/{name}": value for name, value in values.items()}
         standing.history.append({"step": standing.step, **entry})
         self.log({name: value for name, value in entry.items() if "/" in name}, standing.step)
+
+    def _select(self, monitored: float) -> None:
+        """Keep the present weights if they are the best so far."""
+        standing = self.standing
+        if standing.best_value is None or monitored < standing.best_value:
+            standing.best_step, standing.best_value = standing.step, monitored
+            standing.stale = 0
+            self.best = weights(self.objective)
+        else:
+            standing.stale += 1
 
     def _validate(self, data: DataSet) -> dict[str, float]:
         settings = self.settings
@@ -285,9 +268,6 @@ class _Run:
                 self.fabric,
                 lambda: alone and self.signals.received is not None,
             )
-        except NonFinite as error:
-            self._save("error")
-            raise NonFinite(f"{self.label}: step {self.standing.step}: {error}") from None
         finally:
             self.stepper.train_mode()
         if settings.monitor not in values:
@@ -296,50 +276,6 @@ class _Run:
                 f"choose one of {', '.join(values)}"
             )
         return values
-
-    def _resume(self) -> int | None:
-        found = furthest(self.folder)
-        if found is None:
-            return None
-        tensors, record, kind = found
-        require_same(record, self.identity, checkpoint_file(self.folder, kind))
-        require_same_machine(record, self._environment())
-        self.standing = standing_of(record)
-        has_best = self.standing.best_step is not None
-        stepper = self.stepper
-        self.best = restore(tensors, self.objective, stepper.optimizer, stepper.average, has_best)
-        if record["scaler"]:
-            self.fabric.strategy.precision.load_state_dict(record["scaler"])
-        self.fabric.barrier()
-        return self.standing.step
-
-    def _save(self, kind: Kind) -> None:
-        """Write a checkpoint; `last` and `interrupted` never hold weights that are not finite."""
-        if not self.fabric.is_global_zero:
-            return
-        self._count_seconds()
-        standing, stepper = self.standing, self.stepper
-        tensors = capture(self.objective, stepper.optimizer, stepper.average, self.best)
-        trained = [n for n, p in self.objective.named_parameters() if p.requires_grad]
-        bad = [name for name in trained if not is_finite(tensors[f"objective.{name}"])]
-        record = {
-            "standing": asdict(standing),
-            "identity": self.identity,
-            "environment": self._environment(),
-            "scaler": self.fabric.strategy.precision.state_dict(),
-        }
-        if bad and kind != "error":
-            write_checkpoint(checkpoint_file(self.folder, "error"), tensors, record)
-            raise NonFinite(
-                f"{self.label}: weights {listing(bad)} are not finite after step {standing.step}"
-            )
-        if self.best is not None and self.best_written != standing.best_step:
-            best = {f"objective.{name}": value for name, value in self.best.items()}
-            write_checkpoint(checkpoint_file(self.folder, "best"), best, record)
-            self.best_written = standing.best_step
-        write_checkpoint(checkpoint_file(self.folder, kind), tensors, record)
-        if kind == "last":
-            checkpoint_file(self.folder, "interrupted").unlink(missing_ok=True)
 
     def _interrupt(self) -> NoReturn:
         self._fetch()
@@ -356,11 +292,14 @@ class _Run:
         """Save the state from before the failed step and say what went wrong in it."""
         self.standing.step = failure.step
         self._save("error")
+        if not self.fabric.is_global_zero:
+            raise SystemExit(0)  # the main process has the message, and must live to give it
         items = self.stepper.items(failure.step)
         cause = self.stepper.explain(failure.step) or f"values: {listing(failure.names)}"
+        path = checkpoint_file(self.store.folder, "error")
         raise NonFinite(
-            f"{self.label}: step {failure.step + 1} is not finite; {cause}; batch of items "
-            f"{listing(items)}; the state before it is in {checkpoint_file(self.folder, 'error')}"
+            f"{self.label}: step {failure.step + 1} is not finite; {cause}; "
+            f"batch of items {listing(items)}; the state before it is in {path}"
         )
 
     def _finish(self, resumed_from: int | None) -> TrainingResult:
@@ -369,14 +308,8 @@ class _Run:
             self.objective.load_state_dict(self.best)
         elif self.stepper.average is not None:
             self.stepper.average.apply()
-        if self.fabric.is_global_zero:
-            self._count_seconds()
-            selected = {f"objective.{n}": t for n, t in weights(self.objective).items()}
-            record = {"standing": asdict(self.standing), "identity": self.identity}
-            write_checkpoint(checkpoint_file(self.folder, "finished"), selected, record)
-            for kind in ("last", "interrupted", "error"):
-                checkpoint_file(self.folder, kind).unlink(missing_ok=True)
-        self.fabric.barrier()
+        self._count_seconds()
+        self.store.finish(self.standing)
         return self._result(resumed_from)
 
     def _result(self, resumed_from: int | None) -> TrainingResult:
@@ -390,20 +323,14 @@ class _Run:
             resumed_from=resumed_from,
         )
 
+    def _save(self, kind: Kind) -> None:
+        self._count_seconds()
+        self.store.save(kind, self.standing, self.best)
+
     def _count_seconds(self) -> None:
         now = time.monotonic()
         self.standing.seconds += now - self.clock
         self.clock = now
-
-    def _environment(self) -> dict[str, Any]:
-        device = self.fabric.device
-        cuda = device.type == "cuda"
-        return {
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "device": torch.cuda.get_device_name(device) if cuda else device.type,
-            "processes": self.fabric.world_size,
-        }
 
 
 def _log_nowhere(values: dict[str, float], step: int) -> None:

@@ -25,7 +25,7 @@ def build_optimizer(objective: Objective, settings: Training) -> torch.optim.Ada
     Raises:
         ValueError: a group has unknown keys, or a trainable parameter is in no group.
     """
-    groups: list[dict[str, Any]] = []
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
     listed: set[int] = set()
     for group in objective.parameter_groups():
         unknown = sorted(set(group) - _KNOWN)
@@ -40,8 +40,10 @@ def build_optimizer(objective: Objective, settings: Training) -> torch.optim.Ada
             ([p for p in parameters if p.ndim < 2], 0.0),
         ):
             if members:
-                scale = group.get("lr_scale", 1.0)
-                groups.append({"params": members, "lr_scale": scale, "weight_decay": weight_decay})
+                # Groups alike are one, since each costs its own kernels.
+                alike = {"lr_scale": group.get("lr_scale", 1.0), "weight_decay": weight_decay}
+                merged = groups.setdefault(tuple(alike.values()), {"params": [], **alike})
+                merged["params"] += members
     trainable = {n: p for n, p in objective.named_parameters() if p.requires_grad}
     forgotten = [name for name, p in trainable.items() if id(p) not in listed]
     if forgotten:
@@ -49,7 +51,7 @@ def build_optimizer(objective: Objective, settings: Training) -> torch.optim.Ada
     if not groups:
         raise ValueError("the objective has no trainable parameter")
     return torch.optim.AdamW(
-        groups,
+        list(groups.values()),
         lr=settings.learning_rate,
         betas=settings.betas,
         fused=settings.precision != "fp16",

@@ -1,4 +1,4 @@
-"""How far a training is: a bar on a terminal, a plain line now and then in a log."""
+"""How far a long work is: a bar on a terminal, a plain line now and then in a log."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TextIO
 
 
 class Progress:
-    """Shows step, loss, speed and the time left, on standard error.
+    """Shows how many steps are done, the loss if there is one, speed and the time left.
 
     Args:
-        label: what is being trained.
-        total: steps of the whole training.
+        label: what is being done.
+        total: steps of the whole.
         done: steps done before this process, which do not count for the speed.
+        noun: what a step is called.
         interval: seconds between plain lines.
         stream: where to write; None writes nothing, as on all but the main process.
     """
@@ -23,11 +24,13 @@ class Progress:
         label: str,
         total: int,
         done: int = 0,
+        noun: str = "step",
         interval: float = 10.0,
         stream: TextIO | None = sys.stderr,
     ) -> None:
         self._label = label
         self._total = total
+        self._noun = noun
         self._first = done
         self._stream = stream
         self._begin = time.monotonic()
@@ -39,15 +42,16 @@ class Progress:
             self._due = self._begin
             self._open_bar(stream)
 
-    def update(self, step: int, loss: float) -> None:
-        """`step` steps are done; `loss` is the latest one known."""
+    def update(self, step: int, loss: float | None = None) -> None:
+        """`step` steps are done; `loss` is the latest one known, if the work has one."""
         now = time.monotonic()
         if self._stream is None or now < self._due:
             return
         self._due = now + self._interval
         speed = (step - self._first) / max(now - self._begin, 1e-9)
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, loss=loss, speed=speed)
+            rate = self._rate(loss, speed)
+            self._bar.update(self._task, completed=step, rate=rate)
         else:
             self._line(step, loss, speed)
 
@@ -56,11 +60,15 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def _line(self, step: int, loss: float, speed: float) -> None:
+    def _rate(self, loss: float | None, speed: float) -> str:
+        shown = "" if loss is None else f"loss {loss:.4g}, "
+        return f"{shown}{speed:.3g} {self._noun}s/s"
+
+    def _line(self, step: int, loss: float | None, speed: float) -> None:
         left = (self._total - step) / max(speed, 1e-9)
         minutes, seconds = divmod(round(left), 60)
         print(
-            f"{self._label}: step {step}/{self._total}, loss {loss:.4g}, {speed:.3g} steps/s, "
+            f"{self._label}: {self._noun} {step}/{self._total}, {self._rate(loss, speed)}, "
             f"{minutes}:{seconds:02d} left",
             file=self._stream,
             flush=True,
@@ -75,12 +83,12 @@ class Progress:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4g}  {task.fields[speed]:.3g} steps/s"),
+            TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             console=Console(file=stream),
             transient=True,
         )
         self._task = self._bar.add_task(
-            self._label, total=self._total, completed=self._first, loss=float("nan"), speed=0.0
+            self._label, total=self._total, completed=self._first, rate=""
         )
         self._bar.start()

@@ -1,0 +1,166 @@
+"""A training small enough to be repeated many times, and blows to deal it on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning_fabric  # noqa: F401  (so that forked processes need not import it)
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from weir.config.training import Training
+from weir.errors import WeirError
+from weir.training.devices import leave_to_main_process
+from weir.training.loop import TrainingResult, train
+from weir.training.objective import Objective
+
+SEED = 3
+
+
+class Batch(NamedTuple):
+    """`x [item, 3]`, `y [item, 1]`."""
+
+    x: Tensor
+    y: Tensor
+
+
+class Points:
+    """Points of a noisy function, all of them resident."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to(self, device: Any) -> Points:
+        return Points(self.x.to(device), self.y.to(device))
+
+    def batch(self, items: Tensor) -> Batch:
+        return Batch(self.x[items], self.y[items])
+
+
+class Regression(Objective):
+    """Least squares; unless `calm`, with dropout, input noise and running statistics."""
+
+    def __init__(self, calm: bool = False) -> None:
+        super().__init__()
+        self.noise = 0.0 if calm else 0.1
+        self.model = nn.Sequential(
+            nn.Linear(3, 16),
+            nn.Identity() if calm else nn.BatchNorm1d(16),
+            nn.GELU(),
+            nn.Dropout(self.noise),
+            nn.Linear(16, 1),
+        )
+        self.before_step: Callable[[], None] = lambda: None
+
+    def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        if self.training:
+            self.before_step()
+        x = batch.x + self.noise * (1 - progress) * torch.randn_like(batch.x)
+        error = self.model(x) - batch.y
+        return {"loss": error.square().mean(), "mae": error.abs().mean()}
+
+
+def points(count: int = 50, seed: int = 0) -> Points:
+    """`count` points of a function with noise."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, 3, generator=generator)
+    y = (x[:, :1] * x[:, 1:2]).sin() + 0.1 * torch.randn(count, 1, generator=generator)
+    return Points(x, y)
+
+
+def regression(calm: bool = False) -> Regression:
+    """A freshly initialised objective, always the same one."""
+    torch.manual_seed(0)
+    return Regression(calm)
+
+
+def run(
+    folder: Path, objective: Objective | None = None, data: Points | None = None, **settings: Any
+) -> tuple[Objective, TrainingResult]:
+    """Train in `folder`."""
+    objective = regression() if objective is None else objective
+    values = {"steps": 40, "batch_size": 8, "validate_every": 10, "checkpoint_every": 7}
+    result = train(
+        objective,
+        points() if data is None else data,
+        points(20, seed=1),
+        Training.model_validate(values | settings),
+        seed=SEED,
+        checkpoints=folder / "checkpoints",
+        label="toy",
+    )
+    return objective, result
+
+
+def process(folder: Path, blow: list[Any] | None, settings: dict[str, Any]) -> None:
+    """Body of a process: train, struck by a blow (signal, where, how-manieth time), and save.
+
+    `where` is `step` (inside the forward pass), `save` (before a checkpoint is renamed to its
+    final name) or `saved` (just after).
+    """
+    torch.set_num_threads(1)
+    sys.stderr = open(folder / "stderr", "a")  # noqa: SIM115
+    objective = regression(settings.pop("calm", False))
+    if blow is not None:
+        name, where, count = blow
+        left = iter(range(count, 0, -1))
+
+        def strike() -> None:
+            if next(left, 0) == 1:
+                os.kill(os.getpid(), signal.Signals[name])
+
+        if where == "step":
+            objective.before_step = strike
+        rename = os.replace
+
+        def struck_rename(*paths: Any) -> None:
+            if where == "save":
+                strike()
+            rename(*paths)
+            if where == "saved":
+                strike()
+
+        os.replace = struck_rename
+    try:
+        _, result = run(folder, objective, **settings)
+    except WeirError as error:
+        print(error, file=sys.stderr, flush=True)
+        raise SystemExit(error.exit_code) from None
+    leave_to_main_process()
+    record = (result.history, result.best_step, result.steps, result.stopped_early)
+    weights = {name: tensor.contiguous() for name, tensor in objective.state_dict().items()}
+    save_file(weights, folder / "result.safetensors", metadata={"result": repr(record)})
+
+
+def serve() -> None:
+    """Fork a process for every line `[folder, blow, settings]`; answer with its exit code.
+
+    A fork has torch imported already, and unlike one of the test process is sure to be fresh.
+    """
+    for line in sys.stdin:
+        folder, blow, settings = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            try:
+                process(Path(folder), blow, settings)
+            except SystemExit as leave:
+                os._exit(leave.code or 0)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["serve"]:
+        serve()
+    else:
+        process(Path(sys.argv[1]), None, json.loads(sys.argv[2]))
