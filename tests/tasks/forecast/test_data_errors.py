@@ -315,3 +315,15 @@ def test_no_text_whatever_ends_in_anything_but_a_clear_line(process, lines, head
     with pytest.raises(UserError) as error:
         process("\n".join([header, *lines]).encode(), frequency="1D")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("odd", ["2024-01-01Z:00", "2024-01-01 05-0:00", "7", "2024-01-01 7 am"])
+def test_stranger_timestamps_than_iso_8601_are_refused(process, table, odd):
+    with pytest.raises(UserError, match=rf"line 9: column 'date' holds '{odd}', which is not an"):
+        process(put(table, 7, "date", odd))
+
+
+@pytest.mark.parametrize("style", ["%Y/%m/%d %H:%M", "%Y%m%dT%H%M%S", "%Y-%m-%dT%H:%M:%S.%f"])
+def test_the_common_spellings_of_iso_8601_are_read(process, table, style):
+    table["date"] = pd.to_datetime(table.date).dt.strftime(style)
+    assert process(table).schema.first_time == "2024-01-01T00:00:00"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,14 +115,17 @@ def _peek(file: Path, style: dict[str, str]) -> pd.DataFrame:
             batch = next(pq.ParquetFile(file).iter_batches(PEEK), None)
             frame = None if batch is None else batch.to_pandas()
         else:
-            frame = pd.read_csv(
-                file,
-                sep=style.get("separator", ","),
-                encoding=style.get("encoding", "utf-8-sig"),
-                dtype=str,
-                index_col=False,
-                nrows=PEEK,
-            )
+            with warnings.catch_warnings():
+                # Rows with more cells than the header are refused when the whole is read.
+                warnings.simplefilter("ignore", pd.errors.ParserWarning)
+                frame = pd.read_csv(
+                    file,
+                    sep=style.get("separator", ","),
+                    encoding=style.get("encoding", "utf-8-sig"),
+                    dtype=str,
+                    index_col=False,
+                    nrows=PEEK,
+                )
     except (ValueError, OSError, pa.ArrowException) as error:
         text = str(error).splitlines()[0]
         raise UserError(f"{file} cannot be read ({text}); export it again") from None

@@ -13,8 +13,11 @@ from weir.tasks.forecast.dataset_config import ForecastDataset
 from weir.tasks.forecast.schema import Repair
 from weir.tasks.forecast.table import place
 
-OFFSET = re.compile(r"\d[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$")
-"""A timestamp that ends in a UTC offset."""
+ISO = re.compile(
+    r"\d{4}(?:[-/]?\d\d?(?:[-/]?\d\d?(?:[T ]\d\d?(?::?\d\d(?::?\d\d(?:[.,]\d+)?)?)?"
+    r" ?(?P<offset>Z|[+-]\d\d(?::?\d\d)?)?)?)?)?"
+)
+"""An ISO 8601 timestamp, or one with slashes; pandas alone accepts stranger ones."""
 
 
 def read_times(
@@ -59,15 +62,11 @@ def _parse(
         wanted = f"a number of {epoch[1]} since 1970"
     else:
         text = column.astype(str)
-        offset = text.str.contains(OFFSET)
-        if offset.any() and not offset.all():
-            odd = int((offset != offset.iloc[0]).to_numpy().argmax())
-            raise UserError(
-                f"{place(file, int(lines[odd]))}: {text.iloc[odd]!r}: some timestamps carry a UTC "
-                "offset and some do not; write all of them alike"
-            )
         style = config.time_format or "ISO8601"
-        zoned = bool(offset.all()) or "%z" in style
+        zoned = "%z" in style
+        if style == "ISO8601":
+            zoned = _all_zoned(text, file, lines)
+            text = text.where(text.str.fullmatch(ISO))
         parsed = pd.to_datetime(text, format=style, utc=zoned, errors="coerce")
         if pd.api.types.is_numeric_dtype(column) and not config.time_format:
             parsed = parsed.mask(parsed.notna())
@@ -81,6 +80,18 @@ def _parse(
             "(strptime, 'epoch s' or 'epoch ms') or mend the row"
         )
     return pd.DatetimeIndex(parsed)
+
+
+def _all_zoned(text: pd.Series, file: Path, lines: np.ndarray) -> bool:
+    """Whether ISO timestamps carry a UTC offset: all do, or none."""
+    offset = text.str.extract(f"^{ISO.pattern}$", expand=True)["offset"].notna()
+    if offset.any() and not offset.all():
+        odd = int((offset != offset.iloc[0]).to_numpy().argmax())
+        raise UserError(
+            f"{place(file, int(lines[odd]))}: {text.iloc[odd]!r}: some timestamps carry a UTC "
+            "offset and some do not; write all of them alike"
+        )
+    return bool(offset.all())
 
 
 def _local_to_utc(
