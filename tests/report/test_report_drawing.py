@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.axes import Axes
 
-from weir.report.figure import draw
+from weir.report.figure import draw, standalone
 from weir.report.theme import COLOURS, light, theme_css
 
 HOSTILE = '<script>alert(1)</script> $x^{ & "quoted"'
@@ -40,6 +40,15 @@ def test_colours_follow_the_theme() -> None:
     picture = draw(paint, "A line")
     assert "var(--student)" in picture
     assert not re.search(r"(?:fill|stroke): #(?!000)", picture)
+
+
+def test_a_panel_can_leave_the_page() -> None:
+    file = standalone(draw(paint, "A line"))
+    root = ElementTree.fromstring(file)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert set(re.findall(r"var\((--[a-z0-9]+)\)", file)) <= set(
+        re.findall(r"--[a-z0-9]+(?=:)", file)
+    )
 
 
 def test_a_label_that_looks_like_a_colour_stays() -> None:

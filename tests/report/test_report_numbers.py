@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir.report.numbers import DASH, THIN, compact, decimals, duration, number, percent, quantity
+from weir.report.numbers import (
+    DASH,
+    THIN,
+    compact,
+    decimals,
+    duration,
+    number,
+    percent,
+    quantity,
+    signed_percent,
+)
 
 
 @pytest.mark.parametrize("nothing", [None, math.nan, math.inf, -math.inf])
@@ -45,3 +55,10 @@ def test_shares_and_times() -> None:
     assert duration(59.99) == "1 min 00 s"
     assert duration(754) == "12 min 34 s"
     assert duration(7500) == "2 h 05 min"
+
+
+def test_changes_carry_their_sign() -> None:
+    assert signed_percent(0.025) == f"+2.5{THIN}%"
+    assert signed_percent(-0.08) == f"−8{THIN}%"
+    assert signed_percent(-0.0001, 1) == signed_percent(0.0, 1) == f"0.0{THIN}%"
+    assert signed_percent(math.nan) == DASH

@@ -6,7 +6,7 @@ import math
 
 import synthetic
 
-from weir.report.cards import cards
+from weir.report.cards import _joined, cards
 from weir.report.entries import Entry, definitions, entries
 from weir.report.numbers import THIN
 from weir.report.table import results_table
@@ -111,3 +111,10 @@ def test_the_table_ranks_marks_and_remarks() -> None:
     assert table.rows[2].remark == f"loses to Student-t head by 20.0{THIN}%"
     assert table.rows[0].gap.text == f"+12.0{THIN}%"
     assert not table.has_spread
+
+
+def test_labels_name_shared_words_once() -> None:
+    assert _joined(["50 % coverage", "90 % coverage"]) == "50 / 90 % coverage"
+    assert _joined(["coverage 50 %", "coverage 90 %"]) == "Coverage 50 % / 90 %"
+    assert _joined(["coverage", "spread"]) == "Coverage / spread"
+    assert _joined(["coverage"]) == "Coverage"

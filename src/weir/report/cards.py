@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from weir.report.entries import Entry, best, compare, ranked
 from weir.report.evaluation import Definition
-from weir.report.numbers import decimals, number, percent
+from weir.report.numbers import decimals, number, percent, signed_percent
 from weir.report.plan import PlanGraph
 from weir.report.verdicts import teacher_of
 
@@ -84,6 +84,8 @@ def _limit(winner: Entry, limit: Entry | None, metric: str, definition: Definiti
     comparison = compare(winner, limit, metric, definition) if limit else None
     if comparison is None:
         return None
+    if comparison.level:
+        return Card("To the ceiling", "level", f"with {comparison.other.label}")
     side = "above" if definition.better == "lower" else "below"
     if comparison.excess < 0:
         side = "below" if side == "above" else "above"
@@ -100,13 +102,12 @@ def _distilled(
     comparison = compare(student, teacher, metric, definition) if teacher else None
     if comparison is None or teacher is None:
         return None
-    sign = "+" if comparison.excess > 0 else "−"
     calls = ""
     if student.nfe and teacher.nfe:
         calls = f" at {student.nfe} network call{'s' if student.nfe > 1 else ''} of {teacher.nfe}"
     return Card(
         "Cost of distilling",
-        f"{sign}{percent(comparison.excess)}",
+        signed_percent(comparison.excess, 1),
         f"{definition.label} against its teacher{calls}",
         "good" if comparison.excess <= FAITHFUL else "bad",
     )
@@ -125,9 +126,14 @@ def _targets(winner: Entry, targets: Sequence[str], known: Mapping[str, Definiti
 
 
 def _joined(labels: Sequence[str]) -> str:
-    """Labels with a common last word named once: "50 % / 90 % coverage"."""
-    heads = [label.rpartition(" ")[0] for label in labels]
-    tails = {label.rpartition(" ")[2] for label in labels}
-    if len(tails) == 1 and all(heads):
-        return f"{' / '.join(heads)} {tails.pop()}"
-    return " / ".join(labels)
+    """Labels with the words they share named once: "coverage 50 % / 90 %"."""
+    words = [label.split() for label in labels]
+    shortest = min(map(len, words))
+    lead = next((n for n in range(shortest) if len({w[n] for w in words}) > 1), 0)
+    tail = (
+        0 if lead else next((n for n in range(shortest) if len({w[-1 - n] for w in words}) > 1), 0)
+    )
+    middles = [" ".join(w[lead : len(w) - tail]) for w in words]
+    parts = [*words[0][:lead], " / ".join(middles), *words[0][len(words[0]) - tail :]]
+    text = " ".join(parts)
+    return text[:1].upper() + text[1:]

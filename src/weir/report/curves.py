@@ -50,7 +50,7 @@ def glance(rows: Sequence[Entry], metrics: Sequence[str]) -> Figure | None:
     for metric in metrics:
         shown = [row for row in ranked(rows, metric, known[metric]) if row.statistic(metric).known]
         if len(shown) > 1:
-            views.append(View(known[metric].label, (_dots(shown, metric, known[metric]),)))
+            views.append(View(known[metric].heading, (_dots(shown, metric, known[metric]),)))
     if not views:
         return None
     return Figure(
@@ -89,9 +89,9 @@ def _dots(rows: Sequence[Entry], metric: str, definition: Definition) -> str:
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.xaxis.set_major_locator(MaxNLocator(7))
         if definition.target is None:
-            axes.set_xlabel(f"{definition.label}   ({definition.better} is better)")
+            axes.set_xlabel(f"{definition.heading}   ({definition.better} is better)")
         else:
-            axes.set_xlabel(f"{definition.label}   (target {compact(definition.target)})")
+            axes.set_xlabel(f"{definition.heading}   (target {definition.target:g})")
         axes.margins(x=0.06)
 
     words = "; ".join(f"{row.label} {compact(row.statistic(metric).mean)}" for row in rows)
@@ -124,7 +124,7 @@ def quality(rows: Sequence[Entry], metrics: Sequence[str]) -> Figure | None:
             panels.append(
                 _quality(rows, curves, metric, definition, "seconds", "seconds for the split")
             )
-        views.append(View(definition.label, tuple(panels)))
+        views.append(View(definition.heading, tuple(panels)))
     if not views:
         return None
     return Figure(
@@ -175,7 +175,7 @@ def _quality(
         axes.set_xscale("log")
         _plain_log_ticks(axes, costs, whole=cost == "nfe")
         axes.set_xlabel(axis)
-        axes.set_title(definition.label)
+        axes.set_title(definition.heading)
         axes.margins(x=0.08, y=0.12)
         handles, labels = axes.get_legend_handles_labels()
         axes.figure.legend(handles, labels, loc="lower left", ncols=2, borderaxespad=0)

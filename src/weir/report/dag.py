@@ -11,6 +11,7 @@ from weir.report.plan import PlanGraph, PlanNode, depths
 from weir.report.theme import COLOURS, theme_css, variable
 
 COLOUR_OF = {
+    "datasets": "faint",
     "fetch": "faint",
     "preprocess": "faint",
     "stage1": "stage1",
@@ -75,11 +76,13 @@ def dag_svg(plan: PlanGraph, standalone: bool = True) -> str:
         parts.append(_box(node, x, y, widths[column[id_]]))
 
     count = f"{len(plan.nodes)} nodes"
+    # A page that is too narrow scrolls rather than shrink the letters further.
+    narrowest = "" if standalone else f' style="min-width: {min(total, 820):.0f}px"'
     style = f"<style>{theme_css('svg')}</style>" if standalone else ""
     paper = f'<rect width="100%" height="100%" fill="{variable("paper")}"/>' if standalone else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="dag" viewBox="0 0 {total:.0f} '
-        f'{height:.0f}" width="{total:.0f}" height="{height:.0f}" role="img" '
+        f'{height:.0f}" width="{total:.0f}" height="{height:.0f}"{narrowest} role="img" '
         f'aria-label="Pipeline of {count}" font-family="system-ui, -apple-system, Segoe UI, '
         f'Roboto, Helvetica, Arial, sans-serif" font-size="11.5">'
         f"<title>Pipeline of {count}</title>{style}{paper}{''.join(parts)}</svg>"

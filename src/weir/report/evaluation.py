@@ -41,6 +41,11 @@ class Definition:
         """The value to hit, for a metric that is neither to be small nor to be large."""
         return None if isinstance(self.better, str) else self.better
 
+    @property
+    def heading(self) -> str:
+        """The label as it begins a line: "energy score" -> "Energy score"."""
+        return self.label[:1].upper() + self.label[1:]
+
     def badness(self, value: float) -> float:
         """A number that is smaller for a better `value`; infinite where it is missing."""
         if not math.isfinite(value):

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
-from weir.report.theme import COLOURS, light
+from weir.report.theme import COLOURS, light, theme_css
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,17 @@ def draw(
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         FigureCanvasSVG(canvas).print_svg(buffer, metadata=nothing)
     return _inline(buffer.getvalue(), alt, width, height)
+
+
+def standalone(panel: str) -> str:
+    """A panel as a file of its own: it brings its colours, light and dark, and a typeface."""
+    style = (
+        f"<style>{theme_css('svg')}text{{font-family:system-ui,-apple-system,Segoe UI,Roboto,"
+        "Helvetica,Arial,sans-serif}*{stroke-linejoin:round}</style>"
+        '<rect width="100%" height="100%" style="fill: var(--card)"/>'
+    )
+    head, body = panel.split(">", 1)
+    return head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) + ">" + style + body
 
 
 # The text keeps its size and takes the page's typeface.

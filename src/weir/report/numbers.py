@@ -53,6 +53,15 @@ def percent(share: float, places: int = 1) -> str:
     return f"{number(abs(share) * 100, places)}{THIN}%"
 
 
+def signed_percent(share: float, places: int | None = None) -> str:
+    """A change as a percentage with its sign; without `places` as short as it can be: "+2.5 %"."""
+    if not math.isfinite(share):
+        return DASH
+    shown = f"{abs(share) * 100:.{places}f}" if places is not None else f"{abs(share) * 100:.3g}"
+    sign = "" if float(shown) == 0 else "−" if share < 0 else "+"
+    return f"{sign}{shown}{THIN}%"
+
+
 def duration(seconds: float | None) -> str:
     """A span of time in its natural unit: 340 ms, 12.5 s, 3 min 20 s, 2 h 05 min."""
     if seconds is None or not math.isfinite(seconds):

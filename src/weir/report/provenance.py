@@ -17,7 +17,7 @@ def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
             for leaf in flatten(inner, f"{prefix}.{key}" if prefix else str(key))
         ]
     if isinstance(value, list | tuple):
-        value = "[" + ", ".join(str(item) for item in value) + "]"
+        value = ", ".join(str(item) for item in value)
     return [(prefix, value)]
 
 

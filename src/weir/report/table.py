@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from weir.report.entries import Entry, best, compare, ranked
 from weir.report.evaluation import Definition
-from weir.report.numbers import DASH, decimals, number, percent, quantity
+from weir.report.numbers import DASH, decimals, number, percent, quantity, signed_percent
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def results_table(
     limits = tuple(line(row) for row in ceilings)
     return Table(
         columns=tuple(
-            Column(known[metric].label, _hint(known[metric]), known[metric].definition)
+            Column(known[metric].heading, _hint(known[metric]), known[metric].definition)
             for metric in metrics
         ),
         rows=lines,
@@ -122,9 +122,7 @@ def _gap(row: Entry, limit: Entry | None, metric: str, definition: Definition) -
     comparison = compare(row, limit, metric, definition) if limit else None
     if comparison is None or row is limit:
         return Cell(DASH)
-    excess = 0.0 if comparison.excess == 0 else comparison.excess
-    sign = "−" if excess < 0 else "+"
-    return _cell(excess, f"{sign}{percent(excess)}")
+    return _cell(comparison.excess, signed_percent(comparison.excess, 1))
 
 
 def _remark(row: Entry, baseline: Entry | None, metric: str, definition: Definition) -> str:

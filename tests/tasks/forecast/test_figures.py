@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
@@ -9,9 +10,12 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+from weir.report.entries import entries
 from weir.report.evaluation import Evaluation, parse_evaluation
 from weir.report.figure import Figure
-from weir.tasks.forecast import figures as module
+from weir.report.numbers import THIN
+from weir.tasks.forecast.figure_fans import FANS, spread_out
+from weir.tasks.forecast.figure_tables import mean_table
 from weir.tasks.forecast.figures import figures
 
 DEFINITION = {"label": "CRPS", "definition": "", "scale": "", "better": "lower"}
@@ -39,7 +43,9 @@ def fans(windows: int = 2) -> pd.DataFrame:
 
 def tables() -> dict[str, pd.DataFrame]:
     nominal = [0.1, 0.5, 0.9]
+    starts = range(100)
     return {
+        "windows": pd.DataFrame({"start": starts, "crps": [0.3 + 0.001 * (n % 7) for n in starts]}),
         "fans": fans(),
         "pit": pd.DataFrame({"bin": range(4), "share": [0.25] * 4}),
         "reliability": pd.DataFrame({"nominal": nominal, "observed": nominal}),
@@ -75,6 +81,7 @@ def by_title(found: list[Figure]) -> dict[str, Figure]:
 def test_every_table_has_its_figure_and_every_panel_is_well_formed() -> None:
     found = figures([evaluation(), evaluation("naive", "baseline", crps=0.5)])
     assert [figure.section for figure in found] == [
+        "Results",
         "Forecasts",
         "Calibration",
         "Calibration",
@@ -87,11 +94,12 @@ def test_every_table_has_its_figure_and_every_panel_is_well_formed() -> None:
                 assert root.get("aria-label")
 
 
-@pytest.mark.parametrize("absent", ["fans", "pit", "reliability", "horizon"])
+@pytest.mark.parametrize("absent", ["windows", "fans", "pit", "reliability", "horizon"])
 def test_an_absent_table_takes_only_its_own_figure_away(absent: str) -> None:
     made = tables()
     del made[absent]
-    assert len(figures([evaluation(made=made)])) == 3
+    rival = evaluation("naive", "baseline", made=made)
+    assert len(figures([evaluation(made=made), rival])) == 4
 
 
 def test_the_best_model_of_each_kind_gets_a_tab_of_fans() -> None:
@@ -107,20 +115,30 @@ def test_the_best_model_of_each_kind_gets_a_tab_of_fans() -> None:
     assert labels == ["fast", "better"]
 
 
-def test_many_windows_are_thinned_evenly() -> None:
-    keys = [(n, "OT") for n in range(20)]
-    kept = module._spread_out(keys)
-    assert len(kept) == module.FANS
-    assert kept[0] == (0, "OT")
-    gaps = {b[0] - a[0] for a, b in pairwise(kept)}
-    assert gaps <= {3, 4}
+def test_windows_and_variables_take_turns() -> None:
+    keys = [(window, name) for window in range(20) for name in ("HUFL", "MUFL", "OT")]
+    kept = spread_out(keys)
+    assert len(kept) == FANS
+    windows = [window for window, _ in kept]
+    assert {b - a for a, b in pairwise(windows)} <= {3, 4}
+    assert len({name for _, name in kept}) > 1
+    few = spread_out(keys[:6])
+    assert len(few) == 6 and len(set(few)) == 6
+    assert spread_out([(0, "OT"), (1, "OT")]) == [(0, "OT"), (1, "OT")]
+
+
+def test_a_point_forecast_has_no_histogram_of_ranks() -> None:
+    point = evaluation("point", "stage1")
+    point = replace(point, metrics={"crps": 0.4, "coverage_90": 0.0})
+    panels = by_title(figures([evaluation(), point]))["Where the truth falls (PIT)"].views[0]
+    assert len(panels.panels) == 1
 
 
 def test_calibration_is_averaged_over_seeds() -> None:
     made = tables()
     made["pit"] = pd.DataFrame({"bin": range(4), "share": [0.75, 0.25, 0.0, 0.0]})
-    row = module.entries([evaluation(seed=0), evaluation(seed=1, made=made)])[0]
-    mean = module._mean(row, "pit", ["bin"], ["share"])
+    row = entries([evaluation(seed=0), evaluation(seed=1, made=made)])[0]
+    mean = mean_table(row, "pit", ["bin"], ["share"])
     assert mean["share"].tolist() == [0.5, 0.25, 0.125, 0.125]
 
 
@@ -142,3 +160,31 @@ def test_without_scores_there_is_nothing_to_draw() -> None:
 
 def test_drawing_is_deterministic() -> None:
     assert figures([evaluation()]) == figures([evaluation()])
+
+
+def shifted(by: float, start: int = 0) -> dict[str, pd.DataFrame]:
+    made = tables()
+    made["windows"]["start"] += start
+    made["windows"]["crps"] += by
+    return made
+
+
+def test_models_are_paired_with_the_best_baseline_window_by_window() -> None:
+    found = figures(
+        [
+            evaluation("good", made=shifted(-0.03)),
+            evaluation("same", "joint", made=shifted(0.0)),
+            evaluation("bad", "student", made=shifted(0.03)),
+            evaluation("naive", "baseline", crps=0.3),
+            evaluation("poor", "baseline", crps=0.5),
+        ]
+    )[0]
+    assert found.title.startswith("Against naive")
+    words = ElementTree.fromstring(found.views[0].panels[0]).get("aria-label") or ""
+    assert words.index("good") < words.index("same") < words.index("bad")
+    assert f"good $^{{<b> −9.9{THIN}%" in words and f"bad $^{{<b> +9.9{THIN}%" in words
+
+
+def test_other_windows_are_not_paired() -> None:
+    found = figures([evaluation(made=shifted(0.0, start=5)), evaluation("naive", "baseline")])
+    assert all(figure.section != "Results" for figure in found)
