@@ -1,9 +1,11 @@
 """The journal keeps what was appended, whatever happens to its writer."""
 
 import json
+import math
 import multiprocessing
 import os
 import signal
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from weir.tracking.journal import (
     EVENTS,
+    QUEUE_SECONDS,
     Ack,
     Journal,
     encode_number,
@@ -87,9 +90,32 @@ def test_the_acknowledgement_comes_back(tmp_path: Path) -> None:
     assert Ack.read(tmp_path) == ack
 
 
+def test_queued_events_keep_their_place_and_are_written_soon(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "run")
+    for step in range(3):
+        journal.append_later("metrics", step=step, values={"loss": math.nan})
+    journal.append("tags", step=3)
+    journal.append_later("metrics", step=4, values={})
+    time.sleep(3 * QUEUE_SECONDS)
+    assert [e["step"] for e in events(journal.folder)] == [0, 1, 2, 3, 4]
+    assert events(journal.folder)[0]["values"] == {"loss": "nan"}
+    journal.append_later("metrics", step=5, values={})
+    journal.close()
+    assert [e["step"] for e in events(journal.folder)] == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_full_disk_is_told_to_whoever_appends_next(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "run")
+    journal._file = os.open("/dev/full", os.O_WRONLY)
+    journal.append_later("metrics", values={})
+    time.sleep(3 * QUEUE_SECONDS)
+    with pytest.raises(OSError, match="No space"):
+        journal.append_later("metrics", values={})
+
+
 def test_an_event_that_json_cannot_hold_is_refused(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run")
     with pytest.raises(ValueError):
-        journal.append("metrics", value=float("nan"))
+        journal.append("metrics", value=math.nan)
     assert events(journal.folder) == []
     journal.close()

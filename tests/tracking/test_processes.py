@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from weir.tracking.journal import spool_folder
+from weir.tracking.journal import QUEUE_SECONDS, spool_folder
 from weir.tracking.run import CLOSE_SECONDS
 from weir.tracking.store import connect, resolve_store
 from weir.tracking.sync import sync
@@ -99,6 +99,7 @@ def test_a_killed_stage_is_recorded_as_killed(root: Path) -> None:
     process = stage(root, "n-s0", 600)
     assert process.stdout is not None
     assert process.stdout.readline() == "logged\n"
+    time.sleep(3 * QUEUE_SECONDS)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     wait_until_sent(root)

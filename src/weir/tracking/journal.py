@@ -12,6 +12,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +23,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 EVENTS, ACK, OWNER = "events.jsonl", "ack.json", "owner.lock"
+QUEUE_SECONDS = 0.5
+_ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def spool_folder(root: Path) -> Path:
@@ -67,7 +72,11 @@ class Ack:
 
 
 class Journal:
-    """Writing end of a journal. An event that was appended survives the death of the process."""
+    """Writing end of a journal. What is on disk survives the death of the process.
+
+    Most events are written at once. Scores come at every step of a loop that should not wait, so
+    `append_later` only queues them, and a thread writes the queue half a second later.
+    """
 
     def __init__(self, folder: Path, *, owned: bool = True) -> None:
         """Open a journal for appending, creating its folder.
@@ -77,26 +86,89 @@ class Journal:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._lock = FileLock(folder / OWNER)
+        self._lock = FileLock(folder / OWNER, thread_local=False)
         if owned:
             self._lock.acquire(timeout=10)
         self._file = os.open(folder / EVENTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._queue: deque[dict[str, Any]] = deque()
+        self._writing = threading.Lock()
+        self._queued = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
 
     def append(self, kind: str, **fields: Any) -> None:
-        """Append one event in one write."""
-        line = json.dumps({"kind": kind, **fields}, separators=(",", ":"), allow_nan=False) + "\n"
-        data = line.encode()
-        written = os.write(self._file, data)
-        if written != len(data):
-            os.write(self._file, b"\n")
-            raise OSError(f"{self.folder / EVENTS}: only part of an event was written")
+        """Write one event, and those queued before it.
+
+        Raises:
+            OSError: it cannot be written.
+            ValueError, TypeError: JSON cannot hold it.
+        """
+        line = _line({"kind": kind, **fields})
+        self._write_queue()
+        self._write(line)
+
+    def append_later(self, kind: str, **fields: Any) -> None:
+        """Queue one event.
+
+        Raises:
+            Exception: what kept an earlier one from being written.
+        """
+        self._queue.append({"kind": kind, **fields})
+        if not self._queued.is_set():
+            self._queued.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_at_intervals, daemon=True)
+                self._thread.start()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def close(self) -> None:
-        """Let go of the file and of the owner's lock."""
+        """Write what is queued, and let go of the file and of the owner's lock."""
         if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+            self._write_queue()
+            with self._writing:
+                os.close(self._file)
+                self._file = -1
+            self._queued.set()
         self._lock.release()
+
+    def _write_at_intervals(self) -> None:
+        while self._file >= 0:
+            self._queued.wait()
+            time.sleep(QUEUE_SECONDS)
+            self._queued.clear()
+            try:
+                self._write_queue()
+            except Exception as error:  # told to whoever appends next
+                self._failure = error
+
+    def _write_queue(self) -> None:
+        lines = []
+        while self._queue:
+            lines.append(_line(self._queue.popleft()))
+        if lines:
+            self._write(b"".join(lines))
+
+    def _write(self, data: bytes) -> None:
+        with self._writing:
+            if self._file < 0:
+                return
+            written = os.write(self._file, data)
+            if written != len(data):
+                os.write(self._file, b"\n")
+                raise OSError(f"{self.folder / EVENTS}: only part of an event was written")
+
+
+def _line(event: dict[str, Any]) -> bytes:
+    try:
+        text = _ENCODE(event)
+    except ValueError:
+        if "values" not in event:
+            raise
+        values = {name: encode_number(value) for name, value in event["values"].items()}
+        text = _ENCODE({**event, "values": values})
+    return (text + "\n").encode()
 
 
 def encode_number(value: float) -> float | str:

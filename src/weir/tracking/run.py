@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from weir.tracking.invocation import current_invocation
-from weir.tracking.journal import Ack, Journal, encode_number, spool_folder
+from weir.tracking.journal import Ack, Journal, spool_folder
 from weir.tracking.parameters import entity_value, flatten
 from weir.tracking.shipper import ensure_shipper
 from weir.tracking.store import URI_VARIABLE
@@ -117,19 +117,15 @@ class JournalTracker:
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record settings; nested mappings become dotted names (`stage1.width`)."""
-        self._guard(lambda: self._values("params", _plain(flatten(params))))
+        self._guard(lambda: self._append("params", values=_plain(flatten(params))))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record scores of one step; NaN and infinity are kept as they are."""
-        self._guard(
-            lambda: self._values(
-                "metrics", {k: encode_number(v) for k, v in metrics.items()}, step=int(step)
-            )
-        )
+        self._guard(lambda: self._scores(metrics, step))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Record facts by which runs are found."""
-        self._guard(lambda: self._values("tags", _plain(tags)))
+        self._guard(lambda: self._append("tags", values=_plain(tags)))
 
     def log_artifact(self, path: Path, folder: str = "") -> None:
         """Record a file. It is copied at once, or only pointed to if large (weights)."""
@@ -169,7 +165,7 @@ class JournalTracker:
                 dataset=dataset,
                 folder=str(folder),
                 metric=metric,
-                value=encode_number(value),
+                value=repr(float(value)),
                 data_digest=data_digest,
                 higher_is_better=higher_is_better,
             )
@@ -210,8 +206,13 @@ class JournalTracker:
                 ensure_shipper(self.root)
             time.sleep(0.05)
 
-    def _values(self, kind: str, values: Mapping[str, Any], **fields: Any) -> None:
-        self._append(kind, values=values, **fields)
+    def _scores(self, metrics: Mapping[str, float], step: int) -> None:
+        if self._journal is None:
+            return
+        values = {name: float(value) for name, value in metrics.items()}
+        self._journal.append_later(
+            "metrics", time=int(time.time() * 1000), step=int(step), values=values
+        )
         if time.monotonic() - self._checked > CHECK_SECONDS:
             self._checked = time.monotonic()
             ensure_shipper(self.root)
