@@ -61,9 +61,36 @@ def test_a_circle_and_a_dangling_edge_are_named() -> None:
 def test_a_tangle_that_can_be_undone_is_undone() -> None:
     # Two chains whose order is swapped between the columns: drawn straight, nothing crosses.
     columns = {"a": 0, "b": 0, "x": 1, "y": 1}
-    layout = arrange(columns, [("a", "y"), ("b", "x")], lambda _: 20, dict.fromkeys(columns, 0))
+    layout = arrange(
+        columns, [("a", "y"), ("b", "x")], lambda _: 20, dict.fromkeys(columns, (0, 0))
+    )
     heights = layout.heights
     assert (heights["a"] - heights["b"]) * (heights["y"] - heights["x"]) > 0
+
+
+def test_bands_and_ranks_are_kept() -> None:
+    columns = {"a": 0, "b": 0, "c": 0, "x": 1, "y": 1, "z": 2}
+    edges = [("a", "y"), ("b", "x"), ("c", "x"), ("a", "z")]
+    groups = {"a": (1, 0), "y": (1, 0), "z": (1, 0), "b": (0, 1), "c": (0, 0), "x": (0, 0)}
+    layout = arrange(columns, edges, lambda _: 20, groups)
+    heights = layout.heights
+    assert heights["c"] < heights["b"] < heights["a"]
+    assert heights["x"] < heights["y"]
+    ((_, bend),) = layout.bends["a", "z"]
+    assert heights["x"] < bend
+
+
+def test_data_sets_are_drawn_one_below_the_other() -> None:
+    picture = dag_svg(synthetic.plan(("etth1", "weather")))
+    boxes = re.findall(
+        r"<g><title>(\w+)/(etth1|weather).*?<rect x=\"[\d.]+\" y=\"([\d.]+)\"", picture
+    )
+    for section in ("baseline", "distill", "evaluate"):
+        tops = {
+            data: [float(y) for where, name, y in boxes if (where, name) == (section, data)]
+            for data in ("etth1", "weather")
+        }
+        assert max(tops["etth1"]) < min(tops["weather"])
 
 
 @settings(max_examples=40, deadline=None)
@@ -74,7 +101,7 @@ def test_nothing_overlaps(data: st.DataObject) -> None:
     pairs = [(a, b) for n, a in enumerate(names) for b in names[n + 1 :]]
     edges = data.draw(st.lists(st.sampled_from(pairs), unique=True, max_size=25)) if pairs else []
     columns = depths(names, edges)
-    layout = arrange(columns, edges, lambda _: 30.0, dict.fromkeys(names, 0))
+    layout = arrange(columns, edges, lambda _: 30.0, dict.fromkeys(names, (0, 0)))
     for column in set(columns.values()):
         points = [(layout.heights[name], 30.0) for name in names if columns[name] == column]
         bends = {

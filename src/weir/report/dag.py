@@ -26,7 +26,7 @@ COLOUR_OF = {
 """Colour of each section; a section that is not listed is drawn in the accent."""
 
 BOX, GAP, BETWEEN, MARGIN, HEADER = 24.0, 8.0, 34.0, 6.0, 26.0
-LETTER = 6.4
+LETTER = 6.8
 """Mean width of a letter at 11.5 px, pixels."""
 
 
@@ -46,7 +46,8 @@ def dag_svg(plan: PlanGraph, standalone: bool = True) -> str:
     nodes = {node.id: node for node in plan.nodes}
     column = _columns(plan)
     order = {section: n for n, section in enumerate(COLOUR_OF)}
-    groups = {id_: order.get(node.section, len(order)) for id_, node in nodes.items()}
+    bands = _bands(plan)
+    groups = {id_: (bands[id_], order.get(node.section, len(order))) for id_, node in nodes.items()}
     layout = arrange(column, plan.edges, lambda _: BOX + GAP, groups)
 
     widths = [0.0] * (max(column.values()) + 1)
@@ -101,6 +102,16 @@ def _columns(plan: PlanGraph) -> dict[str, int]:
     except WeirError:
         return depths(section, plan.edges)
     return {id_: depth[name] for id_, name in section.items()}
+
+
+def _bands(plan: PlanGraph) -> dict[str, int]:
+    """A band for each root of the plan (a data set, say); what joins several goes to the first."""
+    fed = {target for _, target in plan.edges}
+    roots = {node.id: n for n, node in enumerate(n for n in plan.nodes if n.id not in fed)}
+    return {
+        node.id: min(roots[id_] for id_ in {node.id, *plan.ancestors(node.id)} if id_ in roots)
+        for node in plan.nodes
+    }
 
 
 def _badge(node: PlanNode) -> str:

@@ -28,11 +28,12 @@ def arrange(
     columns: Mapping[str, int],
     edges: Sequence[tuple[str, str]],
     height: Callable[[str], float],
-    groups: Mapping[str, int],
+    groups: Mapping[str, tuple[int, int]],
 ) -> Layout:
     """Place nodes of given columns; `height` includes the gap to the next node.
 
-    Nodes of one column with the same group stay together, groups in rising order.
+    A group is (band, rank). Bands are strips that the whole drawing keeps apart, bends included;
+    within a band, nodes of one column stand in order of their ranks.
     """
     graph = _Layers(columns, edges, groups)
     graph.untangle()
@@ -64,7 +65,7 @@ class _Layers:
         self,
         columns: Mapping[str, int],
         edges: Sequence[tuple[str, str]],
-        groups: Mapping[str, int],
+        groups: Mapping[str, tuple[int, int]],
     ) -> None:
         self.rows: list[list[Item]] = [[] for _ in range(max(columns.values()) + 1)]
         self.before: dict[Item, list[Item]] = {}
@@ -92,8 +93,11 @@ class _Layers:
         self.after[source].append(target)
         self.before[target].append(source)
 
-    def _group(self, item: Item) -> int:
-        return self.groups.get(item, 0) if isinstance(item, str) else 1_000
+    def _group(self, item: Item) -> tuple[int, int]:
+        return self.groups[item] if isinstance(item, str) else (self._band(item), 1_000)
+
+    def _band(self, item: Item) -> int:
+        return self.groups[item if isinstance(item, str) else item[0]][0]
 
     def untangle(self) -> None:
         """Order the rows so that few edges cross."""
@@ -105,8 +109,7 @@ class _Layers:
             for row in rows:
                 place = {item: n for other in self.rows for n, item in enumerate(other)}
                 row.sort(key=lambda item: self._barycentre(item, sides, place))
-                if sweep % 4 < 2:
-                    row.sort(key=self._group)
+                row.sort(key=self._group if sweep % 4 < 2 else self._band)
             crossings = self._crossings()
             if crossings < fewest and self._together():
                 kept, fewest = [list(row) for row in self.rows], crossings
@@ -120,7 +123,7 @@ class _Layers:
         return sum(place[other] for other in beside) / len(beside) if beside else place[item]
 
     def _together(self) -> bool:
-        """Whether no group of a column is torn apart; bends may pass anywhere."""
+        """Whether ranks rise along every column; bends may pass anywhere in their band."""
         for row in self.rows:
             groups = [self._group(item) for item in row if isinstance(item, str)]
             if groups != sorted(groups):
