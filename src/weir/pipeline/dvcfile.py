@@ -115,7 +115,7 @@ def resolve(
         stale: reason for each stage that DVC would run.
     """
     found = list(found)
-    outputs = {stage.addressing: _paths(stage.outs, root) for stage in found}
+    outputs = {stage.name: _paths(stage.outs, root) for stage in found}
     by_path = {path: stage for stage, paths in outputs.items() for path in paths}
     owners: dict[str, list[str]] = {}
     resolved = {}
@@ -127,7 +127,7 @@ def resolve(
                 owners[path] = _overlapping(path, by_path)
             inputs += owners[path]
             code += [] if owners[path] else [path]
-        name = stage.addressing
+        name = stage.name
         resolved[name] = Stage(
             name,
             tuple(dict.fromkeys(inputs)),

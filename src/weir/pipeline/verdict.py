@@ -83,9 +83,9 @@ def _judge(repo: Repo, root: Path) -> Stages:
     busy = _busy(repo, found)
     hashes = _Hashes()
     stale = {
-        stage.addressing: reason
+        stage.name: reason
         for stage in found
-        if (reason := "busy" if stage.addressing in busy else _stale(stage, params, hashes))
+        if (reason := "busy" if stage.name in busy else _stale(stage, params, hashes))
     }
     return resolve(found, dvcfile.contents["stages"], params, stale, root)
 
@@ -143,7 +143,7 @@ def _busy(repo: Repo, stages: Iterable[PipelineStage]) -> set[str]:
             return True
 
     paths = {
-        stage.addressing: [item.fs_path for item in (*stage.deps, *stage.outs)] for stage in stages
+        stage.name: [item.fs_path for item in (*stage.deps, *stage.outs)] for stage in stages
     }
     if not blocked([path for each in paths.values() for path in each]):
         return set()
@@ -175,7 +175,8 @@ def _set_times(stages: Stages, root: Path) -> None:
     for reason in REASONS:
         path = root / STALE / reason
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        # Snakemake remembers checksums of inputs: a newer file of the same content were no reason.
+        path.write_text(f"{newest}\n", encoding="utf-8")
         os.utime(path, ns=(newest, newest))
 
 
