@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from weir.stages.model_folder import read_card, save_model
+from weir.stages.model_folder import load_model, read_card, save_model
 from weir.stages.train import card_of
 from weir.tasks import part
 
@@ -22,12 +22,20 @@ def run(
     """Fit the node's baseline on the dataset, and on a stage-1 model if it names one."""
     data = part(task, "data").load(paths.inputs["data"])
     folder = paths.inputs.get("upstream")
-    stage1 = part(task, "stage1").restore(folder) if folder else None
+    stage1 = load_model(folder, part(task, "stage1").build) if folder else None
     upstream = asdict(read_card(folder)) if folder else None
     card = card_of("baseline", name, task, seed, config, data, upstream=upstream)
     tracker.log_params({"baseline": card.config})
     torch.manual_seed(seed)
-    model, history = part(task, "baseline").fit(
-        config, data, stage1, seed=seed, checkpoints=paths.checkpoints, log=tracker.log_metrics
+    baseline = part(task, "baseline")
+    model = baseline.build(card)
+    history = baseline.fit(
+        model,
+        config,
+        data,
+        stage1,
+        seed=seed,
+        checkpoints=paths.checkpoints,
+        log=tracker.log_metrics,
     )
     save_model(paths.output, model, card, history)

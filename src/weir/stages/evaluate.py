@@ -33,7 +33,8 @@ def run(
     details = paths.output / "details"
     details.mkdir()
     torch.manual_seed(seed)
-    result = part(task, "evaluation").evaluate(model, data, config, details, seed=seed)
+    label = f"evaluate {paths.key}"
+    result = part(task, "evaluation").evaluate(model, data, config, details, seed=seed, label=label)
     document = {
         "name": paths.key,
         "node": name,

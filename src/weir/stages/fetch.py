@@ -44,13 +44,21 @@ class FetchPaths(Protocol):
     output: Path
 
 
-def run(config: Any, paths: FetchPaths, tracker: Any = None) -> None:
+def run(
+    config: Any,
+    paths: FetchPaths,
+    tracker: Any = None,
+    *,
+    name: str = "",
+    task: str = "",
+    seed: int = 0,
+) -> None:
     """Fetch or simulate the raw data of a `datasets` node into the folder `paths.output`.
 
     Raises:
         UserError: the data cannot be had, or is not what `sha256` promises; one line.
     """
-    del tracker  # Nothing is measured here.
+    del tracker, name, task, seed  # Nothing is measured here.
     source = config.source
     if isinstance(source, Files):
         origin = source.path or source.url or f"{MIRROR}/{source.mirror}"

@@ -23,6 +23,6 @@ def run(
     card = card_of("joint", name, task, seed, config, data)
     torch.manual_seed(seed)
     model = stage.build(card)
-    stage.prepare(model, data.split("train"))
     splits = data.split("train"), data.split("validation")
+    stage.prepare(model, config, splits[0])
     train_and_save(stage.objective(config, model), splits, config.training, card, paths, tracker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,8 @@ def read_card(folder: Path) -> ModelCard:
         raise UserError(f"{path}: is damaged; remove {folder} and run its stage again") from error
 
 
-def load_weights(folder: Path, model: nn.Module) -> nn.Module:
-    """Fill `model` with the weights of a folder.
+def load_model(folder: Path, build: Callable[[ModelCard], nn.Module]) -> nn.Module:
+    """The model of a folder in evaluation mode, built from its card by `build`.
 
     Raises:
         UserError: the file is missing, damaged or of another model.
@@ -100,12 +101,12 @@ def load_weights(folder: Path, model: nn.Module) -> nn.Module:
     path = folder / "model.safetensors"
     advice = f"remove {folder} and run its stage again"
     try:
-        state = load_file(path)
-        model.load_state_dict(state)
+        model = build(read_card(folder))
+        model.load_state_dict(load_file(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); {advice}") from error
     except SafetensorError as error:
         raise UserError(f"{path}: is damaged ({error}); {advice}") from error
     except RuntimeError as error:
         raise UserError(f"{path}: holds the weights of another model; {advice}") from error
-    return model
+    return model.eval()

@@ -20,11 +20,19 @@ class PreprocessPaths(Protocol):
     output: Path
 
 
-def run(config: Any, paths: PreprocessPaths, tracker: Any = None) -> None:
+def run(
+    config: Any,
+    paths: PreprocessPaths,
+    tracker: Any = None,
+    *,
+    name: str = "",
+    task: str = "",
+    seed: int = 0,
+) -> None:
     """Preprocess the raw folder `paths.inputs["raw"]` of a `datasets` node into `paths.output`.
 
     Raises:
         UserError: the data is not usable as the node describes it; one line.
     """
-    del tracker  # What was repaired is in the processed folder itself.
+    del tracker, name, task, seed  # What was repaired is in the processed folder itself.
     part(config.task, "preprocess").preprocess(config, paths.inputs["raw"], paths.output)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from weir.stages.model_folder import read_card
+from weir.stages.model_folder import load_model, read_card
 from weir.tasks import part
 
 
@@ -28,4 +28,4 @@ def restore(folder: Path) -> nn.Module:
             module = part(card.task, "student")
         case _:
             module = part(card.task, "baseline")
-    return module.restore(folder)
+    return load_model(folder, module.build)

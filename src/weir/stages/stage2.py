@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from weir.stages.model_folder import read_card
+from weir.stages.model_folder import load_model, read_card
 from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
 
@@ -22,11 +22,11 @@ def run(
     """Train the node's flow on the model of `paths.inputs["upstream"]`."""
     data = part(task, "data").load(paths.inputs["data"])
     stage = part(task, "stage2")
-    stage1 = part(task, "stage1").restore(paths.inputs["upstream"])
+    stage1 = load_model(paths.inputs["upstream"], part(task, "stage1").build)
     upstream = asdict(read_card(paths.inputs["upstream"]))
     card = card_of("stage2", name, task, seed, config, data, upstream=upstream)
     torch.manual_seed(seed)
     model = stage.build(card)
-    stage.prepare(model, stage1, data.split("train"))
     splits = data.split("train"), data.split("validation")
+    stage.prepare(model, config, splits[0], stage1)
     train_and_save(stage.objective(config, model), splits, config.training, card, paths, tracker)

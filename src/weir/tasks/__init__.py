@@ -6,11 +6,15 @@ needs and an edit of one part reruns only the stages built on it:
 | module | functions |
 |---|---|
 | `config` | `SECTIONS`: the typed node of each section of params.yaml |
-| `data` | `preprocess(config, raw, output)`, `load(folder)` |
-| `stage1`, `stage2`, `joint` | `objective(config, data, ...)`, `restore(...)` |
-| `baselines` | `fit(config, data, ...)`, `restore(...)` |
-| `evaluation` | `evaluate(model, data, config, output)` |
-| `figures` | `figures(evaluations)` |
+| `simulate` | `simulate(settings, folder)`: raw data with a known law |
+| `describe` | `describe(file)`: proposes a dataset node for a user's file |
+| `preprocess` | `preprocess(config, raw, output)` |
+| `data` | `load(folder)`: `name`, `card()`, `split(part)`, `to(device)` |
+| `stage1`, `stage2`, `joint` | `build(card)`, `prepare(model, config, windows, ...)`, `objective(config, model)` |
+| `student` | `build(card)` |
+| `baseline` | `build(card)`, `fit(model, config, data, stage1, ...)` |
+| `evaluation` | `evaluate(model, data, config, details, ...)` |
+| `figures` | `HEADLINE`, `figures(evaluations)` |
 
 `tasks/forecast` is the reference; a new task is a new folder and its name in `TASKS`.
 """

@@ -38,12 +38,12 @@ def test_scaler_restores_what_it_standardised():
 
 def test_windows_cover_each_split_and_reach_back_for_history(process, table):
     data = process(table, split={"rows": [30, 10, 20]})
-    assert [len(data.windows(part)) for part in ("train", "validation", "test")] == [22, 8, 18]
-    first = data.windows("test").batch(torch.tensor([0]))
+    assert [len(data.split(part)) for part in ("train", "validation", "test")] == [22, 8, 18]
+    first = data.split("test").batch(torch.tensor([0]))
     assert first.start.tolist() == [40]
     torch.testing.assert_close(first.history[0], data.values[34:40])
     torch.testing.assert_close(first.future[0], data.values[40:43])
-    last = data.windows("test").batch(torch.tensor([17]))
+    last = data.split("test").batch(torch.tensor([17]))
     torch.testing.assert_close(last.future[0], data.values[57:60])
 
 
@@ -144,7 +144,7 @@ def test_etth1_has_the_2785_test_windows_of_the_published_protocol(tmp_path):
         lookback=96,
         horizon=96,
     )
-    assert [len(data.windows(part)) for part in ("train", "validation", "test")] == [
+    assert [len(data.split(part)) for part in ("train", "validation", "test")] == [
         8449,
         2785,
         2785,

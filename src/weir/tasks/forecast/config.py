@@ -12,6 +12,18 @@ from weir.config.training import Training
 from weir.tasks.forecast.dataset_config import ForecastDataset
 
 
+class Ridge(Config):
+    """Penalties of the linear forecaster that the backbone corrects, fitted in closed form."""
+
+    window: PositiveFloat = Field(
+        0.1, description="Of the window's weights, in units of its mean square."
+    )
+    level: PositiveFloat = Field(
+        10.0, description="Of the level's weight; a large one keeps the level from reverting."
+    )
+    phase: PositiveFloat = Field(0.1, description="Of the phases' weights.")
+
+
 class Backbone(Config):
     """Shape of the iTransformer: one token per variable."""
 
@@ -22,8 +34,9 @@ class Backbone(Config):
     head: Literal["student_t", "gaussian", "point"] = Field(
         "student_t", description="Marginal law that the head describes."
     )
-    cycle: bool = Field(True, description="Learn the dataset's cycle and forecast the rest.")
-    linear_skip: bool = Field(True, description="Add a linear map from history to future.")
+    cycle: bool = Field(True, description="Tell the model the phase in the dataset's cycle.")
+    linear_skip: bool = Field(True, description="Correct a linear forecaster, not the mean.")
+    ridge: Ridge = Field(default_factory=Ridge, description="Penalties of that forecaster.")
     floor: PositiveFloat = Field(
         0.1, description="Least scale of a window's instance normalisation, in training deviations."
     )
@@ -48,12 +61,23 @@ class Velocity(Config):
     layers: PositiveInt = Field(2, description="Transformer blocks.")
     heads: PositiveInt = Field(4, description="Attention heads; divides `width`.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the blocks.")
+    condition_dropout: float = Field(
+        0.1, ge=0, lt=1, description="Dropout of the backbone's tokens."
+    )
 
 
 class FlowSettings(Config):
     """The generative process of the residual around the deterministic forecast."""
 
     process: Literal["flow_matching"] = Field("flow_matching", description="Generative process.")
+    residual: Literal["normal_score", "scaled", "raw", "direct"] = Field(
+        "normal_score",
+        description="What is taken off the data first: the head's whole law, location and scale, "
+        "location, or nothing.",
+    )
+    path: Literal["linear", "trigonometric"] = Field(
+        "trigonometric", description="Interpolation between noise and data."
+    )
     source: Literal["correlated", "isotropic"] = Field(
         "correlated",
         description="Law of the noise: the training residuals' covariance, or white.",
@@ -61,6 +85,13 @@ class FlowSettings(Config):
     time_sampling: Literal["uniform", "logit_normal"] = Field(
         "uniform", description="Law of the training times."
     )
+    shrink_kronecker: float = Field(
+        0.5, ge=0, le=1, description="Shrinkage of the covariance to its Kronecker structure."
+    )
+    shrink_diagonal: float = Field(
+        0.01, ge=0, le=1, description="Shrinkage of the covariance to its diagonal."
+    )
+    draws: PositiveInt = Field(2, description="Pairs of noise and time of a window in a batch.")
     network: Velocity = Field(default_factory=Velocity, description="Velocity network.")
 
 

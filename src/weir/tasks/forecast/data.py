@@ -8,8 +8,9 @@ which is apart so that an edit of the checks retrains nothing.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +42,16 @@ class ForecastData:
     schema: Schema
     folder: Path
 
-    def windows(self, part: Part) -> WindowSet:
+    @property
+    def name(self) -> str:
+        """Name of the dataset node."""
+        return self.folder.name
+
+    def card(self) -> dict[str, Any]:
+        """What a model must know of its data, for its folder."""
+        return asdict(self.schema)
+
+    def split(self, part: Part) -> WindowSet:
         """All windows whose future lies in a part of the series."""
         first, last = self.schema.splits[part]
         return WindowSet(self.values, first, last, self.schema.lookback, self.schema.horizon)

@@ -154,3 +154,33 @@ def point_and_likelihood(point_weight: float = 0.5) -> BackboneLoss:
         return marginal.nll(future).mean() + point_weight * square
 
     return loss
+
+
+def build(card: ModelCard) -> ResidualFlow:
+    """An untrained pair of backbone and flow of the shape that a model's card states."""
+    return assemble(card, stage1.build(card), frozen=False)
+
+
+def prepare(model: ResidualFlow, config: ForecastJoint, data: WindowSet) -> None:
+    """Fit what has a closed form; the source follows the backbone during training."""
+    stage1.prepare(model.backbone, config, data)
+
+
+def objective(config: ForecastJoint, model: ResidualFlow) -> JointObjective:
+    """What joint training minimises."""
+    weights = config.curriculum
+    return JointObjective(
+        model,
+        point_and_likelihood(config.point_weight),
+        curriculum=Curriculum(
+            weights.warmup,
+            weights.deterministic_start,
+            weights.deterministic_warm,
+            weights.deterministic_end,
+        ),
+        backbone_lr_scale=config.backbone_learning_rate,
+        times=config.time_sampling,
+        draws=config.draws,
+        kronecker=config.shrink_kronecker,
+        diagonal=config.shrink_diagonal,
+    )

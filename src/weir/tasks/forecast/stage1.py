@@ -1,18 +1,18 @@
 """Stage 1 of forecasting: an inverted transformer with a location, scale and tail for each value.
 
-One token per variable holds that variable's whole window; attention mixes the variables. Before
-that a learned daily cycle is taken off and each window is normalised by its own mean and a floored
-scale; a linear map from window to forecast, shared by all variables, runs beside the transformer.
+One token per variable holds that variable's whole window, normalised by its own mean and a floored
+scale, and attention mixes the variables. The transformer forecasts what a linear forecaster of each
+variable, fitted beforehand in closed form, leaves over.
 
 References:
     Liu et al., iTransformer: Inverted Transformers Are Effective for Time Series Forecasting,
-    ICLR 2024. Lin et al., CycleNet: Enhancing Time Series Forecasting through Modeling Periodic
-    Patterns, NeurIPS 2024. Kim et al., Reversible Instance Normalization, ICLR 2022.
+    ICLR 2024. Kim et al., Reversible Instance Normalization for Accurate Time-Series Forecasting
+    against Distribution Shift, ICLR 2022.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +20,17 @@ from torch import Tensor, nn
 
 from weir.networks.attention import TransformerBlock
 from weir.tasks.forecast.heads import Head, Marginal
-from weir.tasks.forecast.windows import Windows
+from weir.tasks.forecast.linear import LinearForecaster
+from weir.tasks.forecast.windows import Windows, WindowSet
 from weir.training.objective import Objective
+
+if TYPE_CHECKING:
+    from weir.stages.model_folder import ModelCard
+    from weir.tasks.forecast.config import ForecastJoint, ForecastStage1
 
 
 class Normalised(NamedTuple):
-    """A window without its cycle, mean and scale.
+    """A window without its mean and scale.
 
     Attributes:
         window: `[batch, variable, lookback]`, of mean 0 and deviation at most 1.
@@ -36,24 +41,6 @@ class Normalised(NamedTuple):
     window: Tensor
     mean: Tensor
     scale: Tensor
-
-
-class Cycle(nn.Module):
-    """A learned value for each phase of a cycle and each variable.
-
-    Args:
-        period: length of the cycle, in rows.
-        variables: number of variables.
-    """
-
-    def __init__(self, period: int, variables: int) -> None:
-        super().__init__()
-        self.table = nn.Parameter(torch.zeros(period, variables))
-
-    def forward(self, start: Tensor, first: int, last: int) -> Tensor:
-        """`[batch, last - first, variable]`: rows `start + first` to `start + last`."""
-        rows = start[:, None] + torch.arange(first, last, device=start.device)
-        return self.table[rows % len(self.table)]
 
 
 class ITransformer(nn.Module):
@@ -68,8 +55,9 @@ class ITransformer(nn.Module):
         heads: attention heads; divides `width`.
         dropout: dropout of embedded tokens and blocks.
         head: `student_t`, `gaussian`, or `point` for a forecast without spread.
-        cycle: period of the learned cycle, in rows; None for none.
-        linear_skip: add a linear map from history to future.
+        cycle: period of the data's cycle, in rows, whose phase model and skip are told; or None.
+        linear_skip: add a linear forecaster, which `skip.fit` is to set before training; without
+            it the transformer corrects the mean of the window.
         floor: least scale of a window, in standard deviations of the training rows.
     """
 
@@ -92,7 +80,10 @@ class ITransformer(nn.Module):
         self.horizon = horizon
         self.head: Head = head
         self.floor = floor
-        self.cycle = Cycle(cycle, variables) if cycle else None
+        self.skip = LinearForecaster(variables, lookback, horizon, cycle) if linear_skip else None
+        self.phase = nn.Embedding(cycle, width) if cycle else None
+        if self.phase is not None:
+            nn.init.normal_(self.phase.weight, std=0.02)
         self.embed = nn.Linear(lookback + 2, width)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
@@ -100,7 +91,6 @@ class ITransformer(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.location = zeroed(nn.Linear(width, horizon))
-        self.skip = zeroed(nn.Linear(lookback, horizon, bias=False)) if linear_skip else None
         if head != "point":
             self.log_scale = zeroed(nn.Linear(width, horizon))
             self.base_log_scale = nn.Parameter(torch.zeros(variables, horizon))
@@ -108,15 +98,13 @@ class ITransformer(nn.Module):
             self.tail = zeroed(nn.Linear(width, horizon))
             self.base_tail = nn.Parameter(torch.full((variables, 1), 2.0))
 
-    def normalise(self, history: Tensor, start: Tensor) -> Normalised:
-        """Take cycle, mean and floored scale off `history` `[batch, lookback, variable]`."""
-        if self.cycle is not None:
-            history = history - self.cycle(start, -history.shape[1], 0)
+    def normalise(self, history: Tensor) -> Normalised:
+        """Take mean and floored scale off `history` `[batch, lookback, variable]`."""
         mean = history.mean(1, keepdim=True)
         centred = history - mean
         # Floored: a near-constant window would otherwise be blown up, and its forecast with it.
         scale = (centred.square().mean(1, keepdim=True) + self.floor**2).sqrt()
-        return Normalised((centred / scale).transpose(1, 2), mean, scale)
+        return Normalised((centred / scale).mT, mean, scale)
 
     def encode(self, history: Tensor, start: Tensor) -> Tensor:
         """One token per variable, `[batch, variable, width]`.
@@ -125,21 +113,29 @@ class ITransformer(nn.Module):
             history: `[batch, lookback, variable]`, standardised.
             start: `[batch]` int64, row at which the future begins.
         """
-        return self._tokens(self.normalise(history, start))
+        return self._tokens(self.normalise(history), start)
 
     def forward(self, history: Tensor, start: Tensor) -> Marginal:
         """The law of each value of the future, `[batch, horizon, variable]`.
 
         With the `point` head the scale is the window's own, a yardstick and no spread.
         """
-        normalised = self.normalise(history, start)
-        return self._marginal(normalised, self._tokens(normalised), start)
+        return self.describe(history, start)[1]
 
     def describe(self, history: Tensor, start: Tensor) -> tuple[Tensor, Marginal]:
         """Tokens and law at the price of one pass, for a second stage that needs both."""
-        normalised = self.normalise(history, start)
-        tokens = self._tokens(normalised)
-        return tokens, self._marginal(normalised, tokens, start)
+        normalised = self.normalise(history)
+        tokens = self._tokens(normalised, start)
+        loc = self.location(tokens).mT * normalised.scale
+        loc = loc + (normalised.mean if self.skip is None else self.skip(history, start))
+        if self.head == "point":
+            return tokens, Marginal(loc, normalised.scale.expand_as(loc), None)
+        scale = (self.log_scale(tokens) + self.base_log_scale).mT.exp() * normalised.scale
+        if self.head == "gaussian":
+            return tokens, Marginal(loc, scale, None)
+        # Above 2 the variance is finite, which a second stage that standardises residuals needs.
+        df = 2 + F.softplus((self.tail(tokens) + self.base_tail).mT)
+        return tokens, Marginal(loc, scale, df)
 
     def point(self, history: Tensor, start: Tensor) -> Tensor:
         """The deterministic forecast, `[batch, horizon, variable]`."""
@@ -164,38 +160,24 @@ class ITransformer(nn.Module):
             return marginal.loc[:, None].expand(-1, samples, -1, -1)
         return marginal.draw(samples, generator)
 
-    def nfe(self, steps: int | None = None) -> int:
+    def nfe(self, steps: int | None = None, solver: str | None = None) -> int:
         """Network calls per sample."""
         return 1
 
-    def _tokens(self, normalised: Normalised) -> Tensor:
+    def _tokens(self, normalised: Normalised, start: Tensor) -> Tensor:
         # Mean and scale are taken off the window but carry information: two features restore them.
-        features = torch.cat([normalised.mean, normalised.scale.log()], dim=1).transpose(1, 2)
-        tokens = self.dropout(self.embed(torch.cat([normalised.window, features], dim=-1)))
+        features = torch.cat([normalised.mean, normalised.scale.log()], dim=1).mT
+        tokens = self.embed(torch.cat([normalised.window, features], dim=-1))
+        if self.phase is not None:
+            tokens = tokens + self.phase(start % self.phase.num_embeddings)[:, None]
+        tokens = self.dropout(tokens)
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)
 
-    def _marginal(self, normalised: Normalised, tokens: Tensor, start: Tensor) -> Marginal:
-        loc = self.location(tokens)
-        if self.skip is not None:
-            loc = loc + self.skip(normalised.window)
-        loc = loc.transpose(1, 2) * normalised.scale + normalised.mean
-        if self.cycle is not None:
-            loc = loc + self.cycle(start, 0, self.horizon)
-        if self.head == "point":
-            return Marginal(loc, normalised.scale.expand_as(loc), None)
-        log_scale = (self.log_scale(tokens) + self.base_log_scale).transpose(1, 2)
-        scale = log_scale.exp() * normalised.scale
-        if self.head == "gaussian":
-            return Marginal(loc, scale, None)
-        # Above 2 the variance is finite, which a second stage that standardises residuals needs.
-        df = 2 + F.softplus((self.tail(tokens) + self.base_tail).transpose(1, 2))
-        return Marginal(loc, scale, df)
-
 
 def zeroed(layer: nn.Linear) -> nn.Linear:
-    """`layer` with weights and bias 0, so that training starts from the persistence of the mean."""
+    """`layer` with weights and bias 0, so that training starts from what the layer is added to."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -245,3 +227,24 @@ class Stage1Objective(Objective):
             matrix = parameter.ndim >= 2 and name.endswith("weight")
             (decayed if matrix else free).append(parameter)
         return [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
+
+
+def build(card: ModelCard) -> ITransformer:
+    """An untrained backbone of the shape that a model's card states."""
+    schema, shape = card.schema, dict(card.config["backbone"])
+    cycle = schema["cycle"] if shape.pop("cycle") else None
+    shape.pop("ridge")
+    return ITransformer(
+        len(schema["columns"]), schema["lookback"], schema["horizon"], cycle=cycle, **shape
+    )
+
+
+def prepare(model: ITransformer, config: ForecastStage1 | ForecastJoint, data: WindowSet) -> None:
+    """Fit what has a closed form on the training windows: the linear forecaster."""
+    if model.skip is not None:
+        model.skip.fit(data, **config.backbone.ridge.model_dump())
+
+
+def objective(config: ForecastStage1, model: ITransformer) -> Stage1Objective:
+    """What stage 1 minimises."""
+    return Stage1Objective(model, config.point_weight)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,17 @@ from weir.flows.paths import Path, PathName, TimeLaw, sample_times
 from weir.flows.proper import fair_crps, fair_energy
 from weir.flows.solvers import SolverName
 from weir.flows.sources import GaussianSource, SourceName, shrink
+from weir.tasks.forecast import stage1
 from weir.tasks.forecast.heads import Marginal
 from weir.tasks.forecast.network import VariateVelocity
 from weir.tasks.forecast.residual import Residual, ResidualName, residual_law
 from weir.tasks.forecast.windows import Windows, WindowSet
 from weir.training.objective import Objective
+
+if TYPE_CHECKING:
+    from weir.stages.model_folder import ModelCard
+    from weir.tasks.forecast.config import ForecastStage2
+    from weir.tasks.forecast.stage1 import ITransformer
 
 
 class WindowCondition(NamedTuple):
@@ -284,3 +290,37 @@ def draw_scores(
         "crps": fair_crps(paths, truth).mean(),
         "energy": fair_energy(paths, truth).mean(),
     }
+
+
+def build(card: ModelCard) -> ResidualFlow:
+    """An untrained flow of the shape that a model's card states, with its backbone."""
+    return assemble(card, stage1.build(card.parent()), frozen=True)
+
+
+def assemble(card: ModelCard, backbone: ITransformer, *, frozen: bool) -> ResidualFlow:
+    """A flow on `backbone` with the settings of a stage2 or joint node's card."""
+    config, schema = card.config, card.schema
+    return ResidualFlow(
+        backbone,
+        variables=len(schema["columns"]),
+        horizon=schema["horizon"],
+        token=backbone.embed.out_features,
+        residual=config["residual"],
+        path=config["path"],
+        source=config["source"],
+        frozen=frozen,
+        **config["network"],
+    )
+
+
+def prepare(
+    model: ResidualFlow, config: ForecastStage2, data: WindowSet, backbone: ITransformer
+) -> None:
+    """Put in the trained backbone and fit the source to its training residuals."""
+    model.backbone.load_state_dict(backbone.state_dict())
+    fit_source(model, data, kronecker=config.shrink_kronecker, diagonal=config.shrink_diagonal)
+
+
+def objective(config: ForecastStage2, model: ResidualFlow) -> Stage2Objective:
+    """What stage 2 minimises."""
+    return Stage2Objective(model, times=config.time_sampling, draws=config.draws)
