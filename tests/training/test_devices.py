@@ -90,3 +90,9 @@ def test_a_slurm_job_of_one_task_is_left_alone(
         monkeypatch.setenv(name, value)
     training_toy.run(tmp_path, steps=2)
     assert checkpoint_file(tmp_path / "checkpoints", "finished").exists()
+
+
+def test_importing_the_loop_does_not_import_fabric() -> None:
+    """Which takes longer than a dry run may."""
+    code = "import sys, weir.training.loop; sys.exit('lightning_fabric' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

@@ -16,12 +16,15 @@ from training_toy import Batch, Points, points, regression, run
 
 from weir.config.training import Training
 from weir.errors import UserError
+from weir.training import loop
 from weir.training import stepper as stepper_module
 from weir.training.checkpoints import checkpoint_file, clear_checkpoints, read_checkpoint
 from weir.training.finite import NonFinite
 from weir.training.loop import train
 from weir.training.optimizer import build_optimizer
+from weir.training.order import Order
 from weir.training.schedule import learning_rate_factor
+from weir.training.signals import Interrupted
 
 
 def differences(a: nn.Module, b: nn.Module) -> float:
@@ -34,8 +37,6 @@ def differences(a: nn.Module, b: nn.Module) -> float:
 
 def test_equals_a_loop_written_by_hand(tmp_path: Path) -> None:
     """Weights, losses and learning rates are those of plain AdamW with clipping."""
-    from weir.training.order import Order
-
     objective, result = run(tmp_path, regression(calm=True), steps=10, weight_decay=0.1, clip=0.5)
     model = regression(calm=True).model
     optimizer = torch.optim.AdamW(
@@ -184,8 +185,6 @@ def test_nan_in_the_data_names_step_items_and_tensors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looking_is_free: bool
 ) -> None:
     """Also where losses are fetched late, as on a GPU: the state saved is that before the step."""
-    from weir.training.order import Order
-
     monkeypatch.setattr(stepper_module, "looking_is_free", lambda fabric: looking_is_free)
     order = Order(50, 8, training_toy.SEED)
     bad = next(step for step in range(40) if 17 in order.items(step).tolist())
@@ -215,8 +214,6 @@ def test_nan_in_the_data_names_step_items_and_tensors(
             os.kill(os.getpid(), signal.SIGTERM)
 
     healthy.before_step = stop
-    from weir.training.signals import Interrupted
-
     with pytest.raises(Interrupted):
         run(tmp_path / "healthy", healthy, **settings)
     for name, parameter in healthy.named_parameters():
@@ -287,6 +284,46 @@ def test_half_precision_casts_the_network_not_the_data(tmp_path: Path) -> None:
     assert objective.model[0].weight.dtype == torch.float32
     with pytest.raises(UserError, match="fp16 needs a GPU"):
         run(tmp_path / "fp16", precision="fp16")
+
+
+@pytest.fixture
+def scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fp16's arithmetic and gradient scaler on a CPU, where Fabric only offers them by hand."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
+
+    def open_fabric(precision: str) -> Fabric:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=5)
+        return Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+
+    monkeypatch.setattr(loop, "open_fabric", open_fabric)
+
+
+@pytest.mark.usefixtures("scaled")
+def test_an_overflow_of_scaled_gradients_is_no_error_and_the_scale_is_resumed(
+    tmp_path: Path,
+) -> None:
+    peace, expected = run(tmp_path / "peace", precision="fp16")
+    struck = regression()
+    calls = iter(range(30))
+    struck.before_step = lambda: next(calls, 0) == 29 and os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "struck", struck, precision="fp16")
+    path = checkpoint_file(tmp_path / "struck" / "checkpoints", "interrupted")
+    tensors, record = read_checkpoint(path)
+    updates = tensors["optimizer.step.model.0.weight"].item()
+    assert 0 < updates < 30  # the first ones overflowed and were skipped
+    assert record["scaler"]["scale"] < 2.0**40
+    again, result = run(tmp_path / "struck", precision="fp16")
+    assert differences(peace, again) == 0
+    assert result.history == expected.history
+
+
+@pytest.mark.usefixtures("scaled")
+def test_nan_is_an_error_under_scaling_too(tmp_path: Path) -> None:
+    data = points()
+    with pytest.raises(NonFinite, match=r"in the data: batch\.x of items 17;"):
+        run(tmp_path, data=Poisoned(data.x, data.y), precision="fp16")
 
 
 def test_the_callers_settings_of_torch_are_restored(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from weir.config.base import Config
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Training(Config):
@@ -16,7 +18,7 @@ class Training(Config):
     batch_size: PositiveInt = Field(64, description="Items per optimizer step, over all devices.")
     learning_rate: PositiveFloat = Field(1e-3, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of matrices.")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's moment decays.")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="AdamW's moment decays.")
     warmup: float = Field(0.05, ge=0, le=1, description="Share of the steps of linear warm-up.")
     final_learning_rate: float = Field(
         0.01,

@@ -109,6 +109,11 @@ def train(
             stepper = Stepper(objective, data, settings, seed, fabric)
             run = _Run(stepper, validation, checkpoints, log, label, signals)
             result = run.finished() or run.to_the_end()
+            if signals.received is not None and fabric.is_global_zero:
+                raise Interrupted(
+                    f"{label}: {signals.received} after the last step; trained and saved, run it "
+                    "again to go on from there"
+                )
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"{label}: out of GPU memory with batches of {settings.batch_size} in "

@@ -81,6 +81,8 @@ class Order:
             # A generator on the CPU, so that every device sees the same order.
             generator = torch.Generator().manual_seed(mix(self.seed, epoch))
             permutation = torch.randperm(self.length, generator=generator)
-            self._permutation = permutation.to(self.device)
+            if torch.device(self.device).type == "cuda":
+                permutation = permutation.pin_memory()  # the host need not wait for the copy
+            self._permutation = permutation.to(self.device, non_blocking=True)
             self._epoch = epoch
         return self._permutation
