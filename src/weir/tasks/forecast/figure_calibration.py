@@ -12,7 +12,7 @@ from weir.report.curves import shorten
 from weir.report.entries import Entry
 from weir.report.figure import Figure, Margins, View, draw
 from weir.report.theme import light
-from weir.tasks.forecast.figure_tables import has, mean_table
+from weir.tasks.forecast.figure_tables import has, has_spread, mean_table
 
 PIT_TOP = 3.2
 """Highest bar of a PIT histogram that is shown whole."""
@@ -20,7 +20,7 @@ PIT_TOP = 3.2
 
 def pit(rows: Sequence[Entry]) -> Figure | None:
     """Histograms of where the truth falls within the samples."""
-    shown = [row for row in rows if has(row, "pit") and _has_spread(row)]
+    shown = [row for row in rows if has(row, "pit") and has_spread(row)]
     if not shown:
         return None
     tables = {row.node: mean_table(row, "pit", ["bin"], ["share"]) for row in shown}
@@ -56,7 +56,7 @@ def _pit(row: Entry, table: pd.DataFrame, top: float) -> str:
 
 def reliability(rows: Sequence[Entry]) -> Figure | None:
     """Observed against promised coverage of central intervals, near and far."""
-    shown = [row for row in rows if has(row, "reliability") and _has_spread(row)]
+    shown = [row for row in rows if has(row, "reliability") and has_spread(row)]
     if not shown:
         return None
     return Figure(
@@ -114,9 +114,3 @@ def _reliability(row: Entry) -> str:
 def _leading_number(label: str) -> tuple[float, str]:
     digits = label.split("-")[0].split("–")[0].strip()
     return (float(digits) if digits.isdigit() else math.inf, label)
-
-
-def _has_spread(row: Entry) -> bool:
-    """Whether this is more than a point forecast, whose calibration needs no picture."""
-    coverage = row.statistic("coverage_90")
-    return not coverage.known or coverage.mean > 0.02

@@ -12,7 +12,7 @@ from weir.report.curves import dashes, shorten
 from weir.report.entries import Entry, definitions
 from weir.report.figure import Figure, Margins, View, draw
 from weir.report.theme import light
-from weir.tasks.forecast.figure_tables import has, mean_table
+from weir.tasks.forecast.figure_tables import has, has_spread, mean_table
 
 
 def along_horizon(rows: Sequence[Entry]) -> Figure | None:
@@ -22,6 +22,8 @@ def along_horizon(rows: Sequence[Entry]) -> Figure | None:
     views = []
     for metric in ("crps", "mse", "coverage_50", "coverage_90"):
         kept = [row for row in shown if _recorded(row, metric)]
+        if metric.startswith("coverage"):
+            kept = [row for row in kept if has_spread(row)]
         if kept and metric in known:
             target = known[metric].target
             views.append(

@@ -15,3 +15,9 @@ def mean_table(row: Entry, name: str, keys: list[str], values: list[str]) -> pd.
     """A table averaged over the seeds, sorted by its keys."""
     stacked = pd.concat([run.tables[name][keys + values] for run in row.runs])
     return stacked.groupby(keys, as_index=False, sort=True)[values].mean()
+
+
+def has_spread(row: Entry) -> bool:
+    """Whether this is more than a point forecast, whose calibration needs no picture."""
+    coverage = row.statistic("coverage_90")
+    return not coverage.known or coverage.mean > 0.02
