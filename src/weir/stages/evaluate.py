@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import torch
 
 from weir.stages.model_folder import ModelCard, read_card
@@ -48,6 +49,8 @@ def run(
         **result,
     }
     _write(details / "evaluation.json", document)
+    if (history := folder / "history.csv").exists():
+        pd.read_csv(history).to_parquet(details / "losses.parquet", index=False)
     _write(paths.output / "metrics.json", result["metrics"])
     tracker.log_metrics(result["metrics"])
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from weir.errors import UserError
 from weir.report.evaluation import Evaluation, load_evaluation
+from weir.report.figure import standalone
 from weir.report.page import Context, render, slug
 from weir.report.plan import PlanGraph
 from weir.report.scores import scores, scores_text
@@ -29,7 +30,9 @@ def run(
     evaluations, wall = read(paths.inputs["evaluations"], config)
     provenance = evaluations[0].provenance
     hardware = provenance["hardware"]
-    machine = ", ".join([*hardware["gpus"], f"{hardware['cores']} cores of {hardware['processor']}"])
+    machine = ", ".join(
+        [*hardware["gpus"], f"{hardware['cores']} cores of {hardware['processor']}"]
+    )
     tasks = {item: part(item, "figures") for item in {run.task for run in evaluations}}
     preset = config.scores or "NAME"
     context = Context(
@@ -48,9 +51,9 @@ def run(
         for figure in tasks[chosen[0].task].figures(chosen):
             for view in figure.views:
                 for number, panel in enumerate(view.panels):
-                    words = f"{figure.title} {view.label} {number + 1}"
+                    words = f"{dataset} {figure.title} {view.label} {number + 1}"
                     file = paths.output / f"{slug(words)}.svg"
-                    file.write_text(panel, encoding="utf-8")
+                    file.write_text(standalone(panel), encoding="utf-8")
                     tracker.log_artifact(file, f"figures/{dataset}")
         if config.scores:
             several = len({run.dataset for run in evaluations}) > 1
@@ -86,7 +89,9 @@ def read(folder: Path, config: Report) -> tuple[list[Evaluation], float]:
         record.pop("inputs")
         found.append(replace(evaluation, provenance=record))
     if not found:
-        raise UserError(f"{folder}: holds no evaluation to report; run `dvc repro`, which makes them")
+        raise UserError(
+            f"{folder}: holds no evaluation to report; run `dvc repro`, which makes them"
+        )
     return found, sum(seconds.values())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from weir.config.nodes import Teacher
     from weir.pipeline.paths import StagePaths
     from weir.tracking.tracker import Tracker
+
 
 def run(
     config: Teacher, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
