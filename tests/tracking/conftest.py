@@ -3,14 +3,12 @@
 import os
 import signal
 import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from weir.tracking.server import SERVER_SETTINGS, free_port, server_command
+from weir.tracking.server import SERVER_SETTINGS, answers, free_port, server_command
 from weir.tracking.store import MLFLOW_SETTINGS, resolve_store
 
 
@@ -33,14 +31,7 @@ class Server:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.uri}/health", timeout=1).close()
-                return
-            except OSError:
-                assert self._process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.1)
+        assert answers(self.uri, self._process)
 
     def kill(self) -> None:
         """kill -9 the server and its workers."""

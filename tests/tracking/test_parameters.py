@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir.tracking.parameters import KEY_LIMIT, VALUE_LIMIT, entity_key, entity_value, flatten
@@ -14,10 +14,11 @@ SETTINGS = st.dictionaries(
 )
 
 
+@settings(max_examples=30, deadline=None)
 @given(SETTINGS)
-def test_flatten_keeps_every_leaf_under_its_path(settings: dict) -> None:
+def test_flatten_keeps_every_leaf_under_its_path(nested: dict) -> None:
     def leaf(path: str) -> object:
-        value = settings
+        value = nested
         for part in path.split("."):
             value = value[part]
         return value
@@ -25,9 +26,9 @@ def test_flatten_keeps_every_leaf_under_its_path(settings: dict) -> None:
     def count(value: object) -> int:
         return sum(map(count, value.values())) if isinstance(value, dict) else 1
 
-    flat = flatten(settings)
+    flat = flatten(nested)
     assert all(leaf(path) == value for path, value in flat.items())
-    assert len(flat) == count(settings)
+    assert len(flat) == count(nested)
 
 
 def test_an_empty_mapping_is_a_value() -> None:

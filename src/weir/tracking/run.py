@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -65,7 +64,7 @@ def open_stage(
     source = {
         "mlflow.user": _user(),
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "mlflow.source.name": f"weir {section} {name} --seed {seed}",
         "mlflow.source.git.commit": commit or "",
     }
     head = {

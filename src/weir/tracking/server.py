@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 from weir.errors import UserError
 from weir.tracking.store import MLFLOW_SETTINGS, Store, prepare_database, resolve_store
+from weir.tracking.views import TAG, view_address
 
 HOST = "127.0.0.1"
-SERVER_SETTINGS = {**MLFLOW_SETTINGS, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+SERVER_SETTINGS = {
+    **MLFLOW_SETTINGS,
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "PYTHONWARNINGS": "ignore",
+}
 """Environment of our servers. Without jobs (scorers of language models) eight processes fewer."""
 
 
@@ -44,6 +53,7 @@ def server_command(store: Store, port: int) -> list[str]:
         "--host": HOST,
         "--port": str(port),
         "--workers": "1",
+        "--uvicorn-opts": "--log-level warning",
     }
     return [
         sys.executable,
@@ -70,9 +80,43 @@ def ui(root: Path, port: int = 5000) -> int:
     command = server_command(store, chosen)
     if chosen != port:
         print(f"Port {port} is taken; using {chosen}.")
-    print(f"MLflow: http://{HOST}:{chosen} (Ctrl-C ends it)", flush=True)
+    address = f"http://{HOST}:{chosen}"
     environment = {**os.environ, **SERVER_SETTINGS}
+    process = subprocess.Popen(command, env=environment, cwd=root)
     try:
-        return subprocess.run(command, env=environment, cwd=root, check=False).returncode
+        if answers(address, process):
+            print(f"MLflow: {address} (Ctrl-C ends it)")
+            for name, view in _score_tables(store):
+                print(f"  scores of {name}: {address}/{view}")
+            sys.stdout.flush()
+        return process.wait()
     except KeyboardInterrupt:
         return 0
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def answers(address: str, process: subprocess.Popen[bytes], seconds: float = 120.0) -> bool:
+    """Wait until a server answers; False if its process ended or the time is over."""
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"{address}/health", timeout=5).close()
+            return True
+        except OSError:
+            time.sleep(0.1)
+    return False
+
+
+def _score_tables(store: Store) -> list[tuple[str, str]]:
+    """Name and view of every experiment that holds evaluations."""
+    assert store.database is not None
+    query = (
+        "SELECT e.name, e.experiment_id FROM experiments e JOIN experiment_tags t "
+        "ON t.experiment_id = e.experiment_id WHERE t.key = ? AND e.lifecycle_stage = 'active' "
+        "ORDER BY e.name"
+    )
+    with contextlib.closing(sqlite3.connect(store.database, timeout=10)) as connection:
+        rows = connection.execute(query, (TAG,)).fetchall()
+    return [(name.removeprefix("weir/"), view_address(str(key))) for name, key in rows]

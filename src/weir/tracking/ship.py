@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weir.tracking.invocation import invocation_folder
-from weir.tracking.journal import EVENTS, Ack, read_events
+from weir.tracking.journal import EVENTS, Ack, first_event, read_events
 from weir.tracking.parameters import entity_key, entity_value
 from weir.tracking.registry import register_champion
+from weir.tracking.views import update_view
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -161,8 +162,7 @@ class Shipment:
             return ack.parents[experiment]
         parent = _find(self.client, experiment, INVOCATION, token, "section = 'invocation'")
         if parent is None:
-            head, _ = next(read_events(folder, 0), (None, 0)) if folder.exists() else (None, 0)
-            head = head or {"name": "invocation", "tags": {}, "time": None}
+            head = first_event(folder) or {"name": "invocation", "tags": {}, "time": None}
             tags = {**head["tags"], INVOCATION: token, "section": "invocation"}
             run = self.client.create_run(experiment, head["time"], tags, head["name"])
             parent = run.info.run_id
@@ -199,8 +199,11 @@ class Shipment:
     def _end(self, event: dict[str, Any]) -> None:
         for run in [self.ack.run_id] if self.ack.run_id else self.ack.parents.values():
             self.client.set_terminated(run, event["status"], event["time"])
-        head, _ = next(read_events(self.folder, 0), (None, 0))
-        if event["status"] != "FINISHED" and head and head.get("parent"):
+        head = first_event(self.folder) or {}
+        if head.get("tags", {}).get("section") == "evaluate" and self.ack.run_id:
+            experiment = self.client.get_run(self.ack.run_id).info.experiment_id
+            self._attempt(lambda: update_view(self.client, experiment))
+        if event["status"] != "FINISHED" and head.get("parent"):
             folder = invocation_folder(self.root, head["parent"])
             if folder.exists():
                 ack = Ack.read(folder)

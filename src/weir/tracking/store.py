@@ -7,6 +7,8 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import urllib.error
+import urllib.request
 import zlib
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -64,6 +66,30 @@ def resolve_store(root: Path, uri: str | None = None) -> Store:
         return store
     database = (root / store.database).resolve()
     return Store(f"sqlite:///{database}", database.parent / "mlartifacts")
+
+
+def tracking_uri(root: Path) -> str:
+    """Where the runs of a repository are recorded."""
+    return resolve_store(root).uri
+
+
+def reachable(uri: str, seconds: float = 3.0) -> bool:
+    """Whether a server answers, or a local database can be read or made."""
+    database = Store(uri).database
+    if database is not None:
+        if not database.exists():
+            return os.access(database.parent, os.W_OK)
+        try:
+            return _read(database, "SELECT count(*) FROM sqlite_master") is not None
+        except sqlite3.DatabaseError:
+            return False
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=seconds).close()
+    except urllib.error.HTTPError:
+        return True  # it wants a password, say, but is there
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def connect(store: Store) -> MlflowClient:
