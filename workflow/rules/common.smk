@@ -12,7 +12,7 @@ os.environ.update(
 
 from weir.errors import WeirError
 from weir.pipeline import invocation
-from weir.pipeline.dvcfile import kind_of
+from weir.pipeline.dvcfile import is_folder
 from weir.pipeline.verdict import STALE
 
 
@@ -36,7 +36,7 @@ def inputs(stage):
     """Artifacts that a stage reads, and the reason, as a file, if DVC says that it is stale."""
 
     def of_run(wildcards):
-        found = STAGES.named(stage, wildcards.get("run", ""))
+        found = STAGES.named(stage, wildcards.run)
         return [
             *found.inputs,
             *([str(STALE.joinpath(found.stale))] if found.stale else []),
@@ -47,18 +47,19 @@ def inputs(stage):
 
 def outputs(stage):
     """Outputs of a stage, with the wildcard `run`."""
-    flag = {"folder": directory, "mark": touch, "file": str}
-    return [flag[kind_of(path)](path) for path in STAGES.patterns[stage]]
+    return [
+        directory(path) if is_folder(path) else path for path in STAGES.patterns[stage]
+    ]
 
 
 def name(stage):
     """What DVC calls the stage of a run."""
-    return lambda wildcards: STAGES.named(stage, wildcards.get("run", "")).name
+    return lambda wildcards: STAGES.named(stage, wildcards.run).name
 
 
 def settings(stage):
     """Parameters of a stage as canonical JSON."""
-    return lambda wildcards: STAGES.named(stage, wildcards.get("run", "")).settings
+    return lambda wildcards: STAGES.named(stage, wildcards.run).settings
 
 
 def scaled(amount):

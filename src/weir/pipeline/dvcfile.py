@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from weir.errors import UserError
 from weir.pipeline.outputs import write_atomically
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
 TABLE = Path(".weir/stages.json")
-DONE = ".weir/done/{stage}"
-"""What Snakemake sees of a stage without outputs."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,6 @@ class Stage:
         name: its name to DVC, `stage@run` or `plan`.
         inputs: artifacts of other stages that it reads, as those declare them.
         outputs: its declared outputs.
-        code: files and folders that it depends on and no stage makes.
         settings: its parameters as canonical JSON: the order of keys in params.yaml is lost.
         stale: why DVC would run it; empty if it is up to date.
     """
@@ -40,7 +37,6 @@ class Stage:
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    code: tuple[str, ...]
     settings: str
     stale: str = ""
 
@@ -52,13 +48,13 @@ class Stages:
     stages: dict[str, Stage]
     patterns: dict[str, tuple[str, ...]]
 
-    def named(self, stage: str, run: str = "") -> Stage:
+    def named(self, stage: str, run: str) -> Stage:
         """The stage of a run.
 
         Raises:
             UserError: the plan has no such run.
         """
-        name = f"{stage}@{run}" if run else stage
+        name = f"{stage}@{run}"
         if name not in self.stages:
             raise UserError(
                 f"{name}: params.yaml asks for no such run; `weir params show` lists the nodes"
@@ -93,17 +89,15 @@ class Stages:
         return cls(stages, _tuples(table["patterns"]))
 
 
-def kind_of(output: str) -> Literal["file", "folder", "mark"]:
-    """Files have a suffix; a mark is what Snakemake sees of a stage without outputs."""
-    if output.startswith(DONE.partition("{")[0]):
-        return "mark"
-    return "file" if PurePosixPath(output).suffix else "folder"
+def is_folder(output: str) -> bool:
+    """Whether an output is a folder: files have a suffix."""
+    return not PurePosixPath(output).suffix
 
 
 def resolve(
     found: Iterable[PipelineStage],
     templates: Mapping[str, Any],
-    params: Mapping[str, Any],
+    parameters: Mapping[str, Any],
     stale: Mapping[str, str],
     root: Path,
 ) -> Stages:
@@ -111,7 +105,7 @@ def resolve(
 
     Args:
         templates: `stages` of dvc.yaml as written.
-        params: content of params.yaml.
+        parameters: content of each file of parameters by its path.
         stale: reason for each stage that DVC would run.
     """
     found = list(found)
@@ -121,23 +115,18 @@ def resolve(
     resolved = {}
     for stage in found:
         inputs: list[str] = []
-        code: list[str] = []
         for path in _paths((dep for dep in stage.deps if not is_params(dep)), root):
             if path not in owners:
                 owners[path] = _overlapping(path, by_path)
             inputs += owners[path]
-            code += [] if owners[path] else [path]
-        name = stage.name
-        resolved[name] = Stage(
-            name,
+        resolved[stage.name] = Stage(
+            stage.name,
             tuple(dict.fromkeys(inputs)),
-            outputs[name] or (DONE.format(stage=name),),
-            tuple(code),
-            canonical(settings(stage, params)),
-            stale.get(name, ""),
+            outputs[stage.name],
+            canonical(settings(stage, parameters)),
+            stale.get(stage.name, ""),
         )
-    made_by = {output: stage.name for stage in resolved.values() for output in stage.outputs}
-    graph = {name: {made_by[path] for path in stage.inputs} for name, stage in resolved.items()}
+    graph = {name: {by_path[path] for path in stage.inputs} for name, stage in resolved.items()}
     order = TopologicalSorter(graph).static_order()
     return Stages({name: resolved[name] for name in order}, _patterns(templates))
 
@@ -147,12 +136,13 @@ def is_params(dep: Any) -> bool:
     return hasattr(dep, "params")
 
 
-def settings(stage: PipelineStage, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a stage by their dotted key; what params.yaml lacks is left out."""
-    values = {}
+def settings(stage: PipelineStage, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a stage by their dotted key; what is in none of its files is left out."""
+    values: dict[str, Any] = {}
     for dep in filter(is_params, stage.deps):
-        for key in dep.params or params:
-            value: Any = params
+        content = parameters[dep.fs_path]
+        for key in dep.params or content:
+            value: Any = content
             for word in key.split("."):
                 value = value.get(word, ...) if isinstance(value, Mapping) else ...
             if value is not ...:
@@ -183,9 +173,7 @@ def _patterns(templates: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         body = stage.get("do", stage)
         entries = [entry for kind in ("outs", "metrics", "plots") for entry in body.get(kind, [])]
         outputs = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
-        patterns[name] = tuple(output.replace("${key}", "{run}") for output in outputs) or (
-            DONE.format(stage=name),
-        )
+        patterns[name] = tuple(output.replace("${key}", "{run}") for output in outputs)
     return patterns
 
 

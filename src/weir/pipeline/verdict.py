@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
+PLAN = "plan"
+CODE = "results/code.json"
 STALE = Path(".weir/stale")
 REASONS = (
     "never-run",
@@ -43,31 +45,36 @@ LOCK_ATTEMPTS = 10
 def ask_dvc(root: Path, note: Callable[[str], None] = print) -> Stages:
     """Every stage with DVC's verdict; the times of files are set to agree with it.
 
+    Stage `plan` is run first if it is stale: the others have the hash of their code from it.
+
     Raises:
         UserError: dvc.yaml cannot be resolved, or DVC's lock stays held.
     """
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
-    from dvc.repo import Repo, lock_repo
+    from dvc.repo import Repo
 
-    try:
-        with Repo(str(root)) as repo:
-            for attempt in range(LOCK_ATTEMPTS):
-                try:
-                    with lock_repo(repo):
-                        stages = _judge(repo, root)
-                    break
-                except LockError:
-                    if attempt == 0:
-                        note("waiting for another dvc command to release .dvc/tmp/lock")
-            else:
-                raise UserError(
-                    ".dvc/tmp/lock: held by another dvc command for 30 s; wait for it to end, or "
-                    "run `weir doctor` if there is none"
-                )
-    except DvcException as error:
-        what = " ".join(str(error).split())
-        raise UserError(f"dvc: {what}; mend that, then run snakemake again") from error
+    for attempt in range(LOCK_ATTEMPTS):
+        try:
+            with Repo(str(root)) as repo:
+                stages = _judge(repo, root)
+            if stages.stages[PLAN].stale:
+                with Repo(str(root)) as repo:
+                    repo.reproduce([PLAN], single_item=True)
+                with Repo(str(root)) as repo:
+                    stages = _judge(repo, root)
+            break
+        except LockError:
+            if attempt == 0:
+                note("waiting for another dvc command to release .dvc/tmp/lock")
+        except DvcException as error:
+            what = " ".join(str(error.__cause__ or error).split())
+            raise UserError(f"dvc: {what}; mend that, then run snakemake again") from error
+    else:
+        raise UserError(
+            ".dvc/tmp/lock: held by another dvc command for 30 s; wait for it to end, or run "
+            "`weir doctor` if there is none"
+        )
     _set_times(stages, root)
     _explain(stages, note)
     return stages
@@ -75,19 +82,24 @@ def ask_dvc(root: Path, note: Callable[[str], None] = print) -> Stages:
 
 def _judge(repo: Repo, root: Path) -> Stages:
     from dvc.dvcfile import load_file
+    from dvc.repo import lock_repo
     from dvc.utils.serialize import load_path
 
-    dvcfile = load_file(repo, str(root / "dvc.yaml"))
-    found = list(dvcfile.stages.values())
-    params = load_path(str(root / "params.yaml"), repo.fs)
-    busy = _busy(repo, found)
-    hashes = _Hashes()
-    stale = {
-        stage.name: reason
-        for stage in found
-        if (reason := "busy" if stage.name in busy else _stale(stage, params, hashes))
-    }
-    return resolve(found, dvcfile.contents["stages"], params, stale, root)
+    with lock_repo(repo):
+        dvcfile = load_file(repo, str(root / "dvc.yaml"))
+        found = list(dvcfile.stages.values())
+        files = {dep.fs_path for stage in found for dep in stage.deps if is_params(dep)}
+        parameters = {
+            file: load_path(file, repo.fs) if Path(file).exists() else {} for file in files
+        }
+        busy = _busy(repo, found)
+        hashes = _Hashes()
+        stale = {
+            stage.name: reason
+            for stage in found
+            if (reason := "busy" if stage.name in busy else _stale(stage, parameters, hashes))
+        }
+        return resolve(found, dvcfile.contents["stages"], parameters, stale, root)
 
 
 class _Hashes:
@@ -103,7 +115,7 @@ class _Hashes:
         return self.known[item.fs_path]
 
 
-def _stale(stage: PipelineStage, params: Mapping[str, Any], hashes: _Hashes) -> str:
+def _stale(stage: PipelineStage, parameters: Mapping[str, Any], hashes: _Hashes) -> str:
     """Why DVC would run a stage; empty if it would not.
 
     The rules of `dvc status`, which reads params.yaml and hashes shared folders again for each
@@ -113,15 +125,15 @@ def _stale(stage: PipelineStage, params: Mapping[str, Any], hashes: _Hashes) -> 
         return "never-run"
     if stage.changed_stage():
         return "changed-command"
-    now = settings(stage, params)
+    now = settings(stage, parameters)
     for dep in filter(is_params, stage.deps):
         recorded = dep.hash_info.value or {}
-        keys = dep.params or {**params, **recorded}
+        keys = dep.params or {**parameters[dep.fs_path], **recorded}
         if any(key not in now or recorded.get(key, ...) != now[key] for key in keys):
-            return "changed-parameters"
+            return "changed-code" if dep.fs_path.endswith(CODE) else "changed-parameters"
     for dep in stage.deps:
         if not is_params(dep) and (not dep.hash_info or hashes.of(dep) != dep.hash_info):
-            return "changed-code" if f"{os.sep}src{os.sep}" in dep.fs_path else "changed-inputs"
+            return "changed-inputs"
     if any(hashes.of(out) is None for out in stage.outs):
         return "missing-outputs"
     if any(hashes.of(out) != out.hash_info or out.changed_cache() for out in stage.outs):
@@ -142,9 +154,7 @@ def _busy(repo: Repo, stages: Iterable[PipelineStage]) -> set[str]:
         except LockError:
             return True
 
-    paths = {
-        stage.name: [item.fs_path for item in (*stage.deps, *stage.outs)] for stage in stages
-    }
+    paths = {stage.name: [item.fs_path for item in (*stage.deps, *stage.outs)] for stage in stages}
     if not blocked([path for each in paths.values() for path in each]):
         return set()
     return {name for name, each in paths.items() if blocked(each)}
@@ -166,9 +176,6 @@ def _set_times(stages: Stages, root: Path) -> None:
         if not stage.stale:
             inputs = max((_time(root / path) for path in stage.inputs), default=0)
             for path in stage.outputs:
-                if not (root / path).exists():  # only where a stage has none: DVC knows it has run
-                    (root / path).parent.mkdir(parents=True, exist_ok=True)
-                    (root / path).touch()
                 _raise_time(root / path, inputs)
             _raise_time(root / benchmark_file(stage.name), inputs)
         newest = max(newest, *(_time(root / path) + 1_000_000 for path in stage.outputs))

@@ -1,0 +1,111 @@
+"""What each stage's result owes to Weir's own code, as one hash for each stage and task.
+
+A stage imports thirty to seventy modules, others for each task. Listed one by one in dvc.yaml they
+would swamp it, and DVC, which reads and writes the whole of dvc.lock for each job. So stage `plan`
+writes `results/code.json`, and every other stage has its one entry of it among its parameters:
+`dvc repro` comes by `plan` first, and then reruns what an edit affects.
+
+Comments, docstrings and layout are left out of the hash; the defaults of settings are in it, since
+params.yaml does not spell them out.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from weir.config.base import Config
+from weir.config.nodes import Report
+from weir.pipeline.closure import module_file, stage_modules
+from weir.pipeline.fingerprint import digest, file_digest
+from weir.pipeline.outputs import write_atomically
+from weir.tasks import TASKS, part
+
+SECTION_OF = {
+    "fetch": "datasets",
+    "preprocess": "datasets",
+    "stage1": "stage1",
+    "stage2": "stage2",
+    "joint": "joint",
+    "baseline": "baseline",
+    "teacher": "teacher",
+    "distill": "distill",
+    "evaluate": "evaluate",
+}
+"""Stages that work for one task, and the section that holds their settings."""
+
+
+def code_digests() -> dict[str, Any]:
+    """Hash of the code by stage and task; of stage `report`, which shows all tasks, just one."""
+    found: dict[str, Any] = {
+        stage: {
+            task: _short(modules(stage, task), part(task, "config").SECTIONS[section])
+            for task in TASKS
+            if section in part(task, "config").SECTIONS
+        }
+        for stage, section in SECTION_OF.items()
+    }
+    every = {name: value for task in TASKS for name, value in modules("report", task).items()}
+    return {"code": {**found, "report": _short(every, Report)}}
+
+
+def modules(stage: str, task: str) -> dict[str, str]:
+    """Hash of every module that a stage imports for a task, and of what lies beside them.
+
+    `weir.tasks` itself is left out: it only names the tasks, and a new one changes no result.
+    """
+    names = stage_modules(stage, task) - {"weir.tasks"}
+    files = {name: file for name in names if (file := module_file(name)) is not None}
+    packages = {file.parent for file in files.values() if file.name == "__init__.py"}
+    beside = {
+        str(path.relative_to(package)): file_digest(path)
+        for package in packages
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    return {name: source_digest(file) for name, file in files.items()} | beside
+
+
+@cache
+def source_digest(file: Path) -> str:
+    """Hash of what a source file does: its syntax tree without docstrings."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        match node:
+            case (
+                ast.Module(body=[ast.Expr(value=ast.Constant(value=str())), *rest])
+                | ast.ClassDef(body=[ast.Expr(value=ast.Constant(value=str())), *rest])
+                | ast.FunctionDef(body=[ast.Expr(value=ast.Constant(value=str())), *rest])
+            ):
+                node.body = rest
+    return digest(ast.dump(tree))
+
+
+def defaults(model: type[Config]) -> list[Any]:
+    """Every default in a section's settings, with its place."""
+
+    def walk(node: Any, path: tuple[str, ...]) -> list[Any]:
+        if not isinstance(node, dict):
+            return []
+        own = [[".".join(path), node["default"]]] if "default" in node else []
+        nested = [walk(node[key], (*path, key)) for key in sorted(node) if key != "default"]
+        return own + [entry for entries in nested for entry in entries]
+
+    return walk(model.model_json_schema(), ())
+
+
+def _short(code: dict[str, str], model: type[Config]) -> str:
+    return digest([code, defaults(model)])[:16]
+
+
+def main() -> None:
+    """Write the hashes to the file that the command line names."""
+    write_atomically(Path(sys.argv[1]), json.dumps(code_digests(), indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
