@@ -48,6 +48,17 @@ def test_a_block_mixes_tokens_but_not_items_of_the_batch():
     assert (difference[1] == 0).all()
 
 
+def test_without_heads_each_token_goes_its_own_way():
+    torch.manual_seed(0)
+    block = TransformerBlock(8, heads=0).eval()
+    tokens = torch.randn(2, 5, 8)
+    changed = tokens.clone()
+    changed[:, 0, 0] += 1
+    difference = (block(changed) - block(tokens)).abs().amax(-1)
+    assert (difference[:, 0] > 1e-6).all()
+    assert (difference[:, 1:] == 0).all()
+
+
 def test_dropout_acts_in_training_only():
     torch.manual_seed(0)
     block, tokens = TransformerBlock(8, heads=2, dropout=0.5), torch.randn(2, 5, 8)

@@ -72,7 +72,8 @@ class TransformerBlock(nn.Module):
 
     Args:
         width: width of the tokens.
-        heads: attention heads; divides `width`.
+        heads: attention heads; divides `width`. With 0 there is no attention, so that each token
+            goes its own way.
         dropout: dropout of attention weights, hidden layer and both residual branches.
         ratio: width of the MLP's hidden layer, in multiples of `width`.
 
@@ -82,13 +83,14 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0, ratio: float = 4.0) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention = Attention(width, heads, dropout)
+        self.attention_norm = nn.LayerNorm(width) if heads else None
+        self.attention = Attention(width, heads, dropout) if heads else None
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = MLP(width, ratio, dropout)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """`[batch, token, width]` to the same."""
-        tokens = tokens + self.dropout(self.attention(self.attention_norm(tokens)))
+        if self.attention is not None and self.attention_norm is not None:
+            tokens = tokens + self.dropout(self.attention(self.attention_norm(tokens)))
         return tokens + self.dropout(self.mlp(self.mlp_norm(tokens)))

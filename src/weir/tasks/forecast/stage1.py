@@ -52,7 +52,8 @@ class ITransformer(nn.Module):
         horizon: rows of future.
         width: width of a variable's token.
         layers: transformer blocks.
-        heads: attention heads; divides `width`.
+        heads: attention heads; divides `width`. With 0 each variable is forecast from itself
+            alone, by one network for all, which is often more robust.
         dropout: dropout of embedded tokens and blocks.
         head: `student_t`, `gaussian`, or `point` for a forecast without spread.
         cycle: period of the data's cycle, in rows, whose phase model and skip are told; or None.
@@ -85,6 +86,7 @@ class ITransformer(nn.Module):
         if self.phase is not None:
             nn.init.normal_(self.phase.weight, std=0.02)
         self.embed = nn.Linear(lookback + 2, width)
+        self.variable = nn.Parameter(0.02 * torch.randn(variables, width))
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             TransformerBlock(width, heads, dropout, ratio=2.0) for _ in range(layers)
@@ -167,7 +169,7 @@ class ITransformer(nn.Module):
     def _tokens(self, normalised: Normalised, start: Tensor) -> Tensor:
         # Mean and scale are taken off the window but carry information: two features restore them.
         features = torch.cat([normalised.mean, normalised.scale.log()], dim=1).mT
-        tokens = self.embed(torch.cat([normalised.window, features], dim=-1))
+        tokens = self.embed(torch.cat([normalised.window, features], dim=-1)) + self.variable
         if self.phase is not None:
             tokens = tokens + self.phase(start % self.phase.num_embeddings)[:, None]
         tokens = self.dropout(tokens)
