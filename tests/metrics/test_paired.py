@@ -20,6 +20,10 @@ def test_equal_scores_do_not_differ() -> None:
     assert not paired_difference(b, b, block=5).significant
 
 
+def test_nothing_is_relative_to_zero() -> None:
+    assert np.isnan(paired_difference(np.ones(6), np.zeros(6), block=2).relative)
+
+
 def test_of_independent_items_the_interval_is_that_of_the_t_test() -> None:
     difference = np.random.default_rng(0).normal(size=2000)
     result = paired_difference(difference, np.ones(2000), block=1, resamples=4000)

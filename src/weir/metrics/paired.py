@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ class PairedDifference:
         mean: mean difference; negative where `a` scores lower, that is better.
         low: lower end of the interval.
         high: upper end of the interval.
-        relative: the mean difference over the mean of `b`.
+        relative: the mean difference over the mean of `b`; NaN where that is zero.
         level: probability that the interval is meant to hold.
         block: items resampled together.
     """
@@ -68,7 +69,6 @@ def paired_difference(
     random = np.random.default_rng(seed)
     drawn = random.integers(items, size=(resamples, -(-items // block)))
     low, high = np.quantile(blocks[drawn].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
-    mean = float(difference.mean())
-    return PairedDifference(
-        mean, float(low), float(high), mean / float(second.mean()), level, block
-    )
+    mean, base = float(difference.mean()), float(second.mean())
+    relative = mean / base if base else math.nan
+    return PairedDifference(mean, float(low), float(high), relative, level, block)

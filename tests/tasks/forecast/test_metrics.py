@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from weir.errors import WeirError
-from weir.tasks.forecast.comparison import compare
+from weir.metrics.paired import paired_difference
 from weir.tasks.forecast.definitions import DEFINITIONS
 from weir.tasks.forecast.metrics import ForecastScores, evaluate
 from weir.tasks.forecast.schema import Scaler
@@ -204,6 +204,18 @@ def test_reliability_is_the_coverage_of_central_intervals() -> None:
     assert curves[0.5] == pytest.approx(result.scores["coverage_50"], abs=0.01)
 
 
+def test_reliability_tells_near_from_far() -> None:
+    class TooSureFarAhead(White):
+        def sample(self, history, start, samples, **options):
+            drawn = super().sample(history, start, samples, **options)
+            return drawn * torch.tensor([1.0] * 3 + [0.3] * 3)[:, None]
+
+    curves = scores_of(TooSureFarAhead(), white_noise(2000), samples=99).tables["reliability"]
+    found = curves[curves["nominal"] == 0.9].set_index("horizon")["observed"]
+    assert found["1-3"] == pytest.approx(0.9, abs=0.01)
+    assert found["4-6"] == pytest.approx(math.erf(0.3 * 1.645 / math.sqrt(2)), abs=0.02)
+
+
 def test_a_diverged_model_is_an_error_that_names_the_window() -> None:
     class Diverged(Fixed):
         def sample(self, history, start, samples, **options):
@@ -248,18 +260,13 @@ def test_variogram_pairs_are_lags_of_a_variable_and_variables_at_a_step() -> Non
 
 def test_the_better_of_two_forecasters_is_told_from_chance() -> None:
     data = white_noise(400)
-    good = scores_of(White(), data, samples=20).tables["windows"]
-    again = scores_of(White(), data, samples=20, seed=1).tables["windows"]
-    bad = scores_of(White(1.6), data, samples=20).tables["windows"]
-    table = compare(good, bad, horizon=HORIZON).set_index("score")
-    assert table.loc["crps", "high"] < 0
-    assert table.loc["crps", "significant"]
-    assert table.loc["mse", "mean"] == 0  # the point forecast is the same
-    assert not compare(good, again, horizon=HORIZON).set_index("score").loc["crps", "significant"]
-    assert table.loc["crps", "block"] == 2 * HORIZON
 
+    def by_window(deviation: float, seed: int = 0) -> pd.DataFrame:
+        model = White(deviation)
+        return scores_of(model, data, samples=20, seed=seed).tables["windows"]
 
-def test_other_windows_are_not_compared() -> None:
-    one = scores_of(Fixed(), white_noise(5), samples=3).tables["windows"]
-    with pytest.raises(ValueError, match="different windows"):
-        compare(one, one.assign(start=one["start"] + 1), horizon=HORIZON)
+    good, again, bad = by_window(1.0), by_window(1.0, seed=1), by_window(1.6)
+    for score in ("crps", "energy_score", "crps_day_mean", "crps_increment"):
+        assert paired_difference(good[score], bad[score], block=2 * HORIZON).high < 0
+        same = paired_difference(good[score], again[score], block=2 * HORIZON, level=0.99)
+        assert not same.significant
