@@ -10,7 +10,7 @@ from torch import Tensor
 from weir.distillation.endpoint import EndpointObjective
 from weir.distillation.energy import EnergyObjective
 from weir.distillation.match_mean import MatchMeanObjective
-from weir.distillation.objective import StudentObjective, one_step, pseudo_huber
+from weir.distillation.objective import StudentObjective, fresh_draws, one_step, pseudo_huber
 from weir.distillation.pairs import PairSet
 from weir.distillation.regression import RegressionObjective
 
@@ -52,7 +52,7 @@ def test_regression_accepts_an_added_energy_term() -> None:
     batch = pairs.batch(torch.arange(50))
     assert objective(batch, 0.0)["loss"] > plain(batch, 0.0)["loss"]
     train(objective, pairs)
-    assert (student_outputs(objective, pairs) - pairs.output).abs().max() < 0.2
+    assert (student_outputs(objective, pairs) - pairs.output).abs().max() < 0.3
 
 
 def test_endpoint_learns_jumps_of_several_sizes() -> None:
@@ -85,22 +85,31 @@ def test_energy_finds_the_spread_without_pairing() -> None:
     assert train(objective, shuffled) == pytest.approx(1, abs=0.1)
 
 
-def test_mean_matching_is_blind_to_spread() -> None:
-    """Its loss is the same for any student whose noise averages out; regression's is not."""
+def test_mean_matching_destroys_the_spread() -> None:
+    pairs = collect()
+    assert train(MatchMeanObjective(pairs.teacher.as_student()), pairs) < 0.2
+
+
+def test_scores_of_draws_do_not_use_the_noise_of_the_pairs() -> None:
+    """A student that spreads three times too far must not look better for being paired."""
     pairs = collect()
     batch = pairs.batch(torch.arange(50))
-    centred = batch.noise - batch.noise.mean(1, keepdim=True)
-    path = torch.cat([centred[:, :, None], batch.path[:, :, 1:]], 2)
-    batch = batch._replace(path=path)
     student = pairs.teacher.as_student()
-    losses = {}
-    for slope in (-1.0, -0.5):
-        with torch.no_grad():
-            student.slope.fill_(slope)
-        for kind in (MatchMeanObjective, RegressionObjective):
-            losses[kind, slope] = float(kind(student)(batch, 0.0)["loss"].detach())
-    assert losses[MatchMeanObjective, -1.0] == pytest.approx(losses[MatchMeanObjective, -0.5])
-    assert losses[RegressionObjective, -1.0] > 1.05 * losses[RegressionObjective, -0.5]
+    right, wide = [], []
+    for seed in range(20):
+        for slope, scores in ((-0.4, right), (0.8, wide)):
+            torch.manual_seed(seed)
+            with torch.no_grad():
+                student.slope.fill_(slope)
+            scores.append(float(EnergyObjective(student)(batch, 0.0)["loss"].detach()))
+    assert sum(right) < sum(wide)
+    condition = student.condition(batch.batch)
+    drawn = fresh_draws(student, batch, condition)
+    assert drawn.shape == batch.output.shape
+    paired = one_step(student, batch.noise, condition)
+    both = torch.stack([drawn.flatten(), paired.flatten()]).detach()
+    centre = batch.batch.centre[:, None].expand_as(drawn).flatten()
+    assert abs(float(torch.corrcoef(both - centre)[0, 1])) < 0.3
 
 
 def test_scores_of_the_student_appear_when_evaluating() -> None:

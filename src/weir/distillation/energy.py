@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from weir.distillation.objective import StudentObjective, energy_loss, one_step
+from weir.distillation.objective import StudentObjective, energy_loss, fresh_draws
 from weir.distillation.pairs import PairBatch
 
 
@@ -18,4 +18,4 @@ class EnergyObjective(StudentObjective):
 
     def loss(self, pairs: PairBatch, condition: Any) -> Tensor:
         """Scores of the student's draws with the teacher's as truths."""
-        return energy_loss(one_step(self.model, pairs.noise, condition), pairs.output)
+        return energy_loss(fresh_draws(self.model, pairs, condition), pairs.output)

@@ -40,12 +40,12 @@ class StudentObjective(Objective):
         condition = self.model.condition(batch.batch)
         loss = self.loss(batch, condition)
         if self.energy_weight:
-            made = one_step(self.model, batch.noise, condition)
+            made = fresh_draws(self.model, batch, condition)
             loss = loss + self.energy_weight * energy_loss(made, batch.output)
         losses = {"loss": loss}
         if not self.training and batch.path.shape[1] > 1:
             with torch.no_grad():
-                made = one_step(self.model, batch.noise, condition)
+                made = fresh_draws(self.model, batch, condition)
                 losses["crps"] = fair_crps(made, batch.output).mean()
                 losses["energy"] = fair_energy(made, batch.output).mean()
         return losses
@@ -55,6 +55,15 @@ def one_step(model: FlowModel, noise: Tensor, condition: Any) -> Tensor:
     """A student's outputs for noise `[condition, draw, *event]` in one evaluation, same shape."""
     zero, one = noise.new_zeros(()), noise.new_ones(())
     return noise + model.jump(noise, zero, one, condition)
+
+
+def fresh_draws(model: FlowModel, pairs: PairBatch, condition: Any) -> Tensor:
+    """A student's outputs for noise of its own, as many as the teacher's, same shape.
+
+    Scores of distributions compare independent draws: outputs of the teacher's own noise lie
+    next to the teacher's outputs whatever the spread, and would be rewarded for it.
+    """
+    return one_step(model, model.source(condition, pairs.path.shape[1]), condition)
 
 
 def energy_loss(made: Tensor, output: Tensor) -> Tensor:

@@ -91,28 +91,37 @@ def test_sampling_is_reproducible_and_has_the_contract_s_shape() -> None:
     assert model.nfe(2) == 4 and model.nfe(3, "euler") == 3
 
 
-def test_training_finds_a_shift_that_the_backbone_misses() -> None:
-    """Data at +-1 around a constant: the flow must leave its Gaussian for two modes."""
+def trained_on_signs(signs: torch.Tensor, *, symmetric: bool) -> torch.Tensor:
+    """Levels `[window, draw]` that a flow samples after seeing only futures of constant level."""
     torch.manual_seed(0)
-    series = torch.zeros(300, VARIABLES)
-    data = WindowSet(series, 0, 300, LOOKBACK, HORIZON)
+    data = WindowSet(torch.zeros(300, VARIABLES), 0, 300, LOOKBACK, HORIZON)
     model = flow(residual="raw", source="isotropic")
-    objective = Stage2Objective(model, draws=16)
+    objective = Stage2Objective(model, draws=16, symmetric=symmetric)
     optimizer = torch.optim.Adam(model.network.parameters(), 0.01)
     for _ in range(150):
         batch = data.batch(torch.randint(len(data), (16,)))
-        sign = torch.randint(0, 2, (16, 1, 1)) * 2.0 - 1.0
-        batch = batch._replace(future=batch.future + sign)
+        level = signs[torch.randint(0, len(signs), (16, 1, 1))]
         optimizer.zero_grad()
-        objective(batch, 0.0)["loss"].backward()
+        objective(batch._replace(future=batch.future + level), 0.0)["loss"].backward()
         optimizer.step()
     model.eval()
     batch = data.batch(torch.arange(4))
-    paths = model.sample(batch.history, batch.start, 200, steps=8)
-    level = paths.mean((2, 3))
-    # The source's level is N(0, 1 / 24): the modes are the flow's doing.
-    assert float(level.abs().mean()) == pytest.approx(1, abs=0.2)
-    assert 0.3 < float((level > 0).float().mean()) < 0.7
+    return model.sample(batch.history, batch.start, 200, steps=8).mean((2, 3))
+
+
+def test_training_leaves_the_gaussian_for_two_modes() -> None:
+    levels = trained_on_signs(torch.tensor([-1.0, 1.0]), symmetric=False)
+    # The level of white noise is N(0, 1 / 24): modes at -1 and 1 are the flow's doing.
+    assert float(levels.abs().mean()) == pytest.approx(1, abs=0.2)
+    assert 0.3 < float((levels > 0).float().mean()) < 0.7
+
+
+def test_symmetric_training_learns_shape_but_no_location() -> None:
+    biased = torch.tensor([1.0])
+    free, symmetric = (trained_on_signs(biased, symmetric=s) for s in (False, True))
+    assert float(free.mean()) == pytest.approx(1, abs=0.2)
+    assert float(symmetric.mean()) == pytest.approx(0, abs=0.3)
+    assert float(symmetric.abs().mean()) == pytest.approx(1, abs=0.2)
 
 
 def test_student_starts_as_the_teacher_s_euler_step_whatever_its_step_input() -> None:

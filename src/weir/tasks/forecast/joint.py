@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from weir.flows.paths import TimeLaw
+from weir.tasks.forecast import stage1
+from weir.tasks.forecast import stage1
 from weir.tasks.forecast.heads import Marginal
 from weir.tasks.forecast.stage2 import (
     ResidualFlow,
     WindowCondition,
+    assemble,
     draw_scores,
     flow_loss,
     set_source,
 )
-from weir.tasks.forecast.windows import Windows
+from weir.tasks.forecast.windows import Windows, WindowSet
 from weir.training.objective import Objective
+
+if TYPE_CHECKING:
+    from weir.stages.model_folder import ModelCard
+    from weir.tasks.forecast.config import ForecastJoint
 
 BackboneLoss = Callable[[Marginal, Tensor], Tensor]
 """`(the backbone's law, future [batch, horizon, variable]) -> scalar`."""
@@ -65,6 +72,7 @@ class JointObjective(Objective):
         backbone_lr_scale: the backbone's learning rate as a multiple of the flow's.
         times: law of the training times.
         draws: pairs of noise and time per window and step.
+        symmetric: see `flow_loss`.
         scored: draws per window of the validation scores; 0 for none.
         memory: batches over which the running moments average.
         refresh: batches between two fits of the source.
@@ -84,6 +92,7 @@ class JointObjective(Objective):
         backbone_lr_scale: float = 1.0,
         times: TimeLaw = "uniform",
         draws: int = 2,
+        symmetric: bool = True,
         scored: int = 8,
         memory: int = 200,
         refresh: int = 20,
@@ -99,6 +108,7 @@ class JointObjective(Objective):
         self.backbone_lr_scale = backbone_lr_scale
         self.times: TimeLaw = times
         self.draws = draws
+        self.symmetric = symmetric
         self.scored = scored
         self.memory = memory
         self.refresh = refresh
@@ -124,7 +134,9 @@ class JointObjective(Objective):
         if self.training:
             self._follow(batch, condition)
         backbone = self.backbone_loss(marginal, batch.future)
-        flow = flow_loss(self.model, batch, condition, self.times, self.draws)
+        flow = flow_loss(
+            self.model, batch, condition, self.times, self.draws, symmetric=self.symmetric
+        )
         weight = self.curriculum.backbone_weight(progress)
         losses = {
             "loss": weight * backbone + (1 - weight) * flow,

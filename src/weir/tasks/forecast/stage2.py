@@ -244,32 +244,60 @@ class Stage2Objective(Objective):
         model: the flow; its source is fitted beforehand.
         times: law of the training times.
         draws: pairs of noise and time per window and step; the backbone's work is shared.
+        symmetric: see `flow_loss`.
         scored: draws per window of the validation scores `crps` and `energy`; 0 for none.
     """
 
     def __init__(
-        self, model: ResidualFlow, *, times: TimeLaw = "uniform", draws: int = 2, scored: int = 8
+        self,
+        model: ResidualFlow,
+        *,
+        times: TimeLaw = "uniform",
+        draws: int = 2,
+        symmetric: bool = True,
+        scored: int = 8,
     ) -> None:
         super().__init__()
         self.model = model
         self.times: TimeLaw = times
         self.draws = draws
+        self.symmetric = symmetric
         self.scored = scored
 
     def forward(self, batch: Windows, progress: float) -> dict[str, Tensor]:
         """`loss`: mean squared error of the velocity; `crps`, `energy` when evaluating."""
         condition = self.model.condition(batch)
-        losses = {"loss": flow_loss(self.model, batch, condition, self.times, self.draws)}
+        losses = {"loss": self._loss(batch, condition)}
         if not self.training and self.scored:
             losses |= draw_scores(self.model, batch, condition, self.scored)
         return losses
 
+    def _loss(self, batch: Windows, condition: WindowCondition) -> Tensor:
+        return flow_loss(
+            self.model, batch, condition, self.times, self.draws, symmetric=self.symmetric
+        )
+
 
 def flow_loss(
-    model: ResidualFlow, batch: Windows, condition: WindowCondition, times: TimeLaw, draws: int
+    model: ResidualFlow,
+    batch: Windows,
+    condition: WindowCondition,
+    times: TimeLaw,
+    draws: int,
+    *,
+    symmetric: bool,
 ) -> Tensor:
-    """Flow-matching loss of `draws` pairs of noise and time per window."""
+    """Flow-matching loss of `draws` pairs of noise and time per window.
+
+    Overlapping windows of a short series hold few independent residuals, and a flow that sees
+    which window it is learns their means by heart, which does harm elsewhere. If `symmetric`,
+    residuals are mirrored at random: the flow learns their shape and leaves location to the
+    backbone. In evaluation mode nothing is mirrored.
+    """
     data = model.events(batch.future, condition)[:, None]
+    if symmetric and model.training:
+        sign = torch.randint(0, 2, (len(data), 1, 1, 1), device=data.device)
+        data = data * (2 * sign - 1)
     noise = model.source(condition, draws)
     shape = (noise.shape[0] * draws,)
     t = sample_times(shape, times, device=noise.device).reshape(-1, draws)
