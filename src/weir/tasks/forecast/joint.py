@@ -11,7 +11,6 @@ from torch import Tensor
 
 from weir.flows.paths import TimeLaw
 from weir.tasks.forecast import stage1
-from weir.tasks.forecast import stage1
 from weir.tasks.forecast.heads import Marginal
 from weir.tasks.forecast.stage2 import (
     ResidualFlow,
