@@ -1,10 +1,14 @@
 """Settings become what MLflow accepts."""
 
+import doctest
 import json
+from types import ModuleType
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weir.tracking import parameters, views
 from weir.tracking.parameters import KEY_LIMIT, VALUE_LIMIT, entity_key, entity_value, flatten
 
 LEAVES = st.one_of(st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=3))
@@ -49,6 +53,12 @@ def test_a_long_value_is_cut_and_says_so() -> None:
     text = entity_value("x" * 10_000)
     assert len(text) == VALUE_LIMIT and text.endswith("[cut: 10000 characters]")
     assert entity_value("x" * VALUE_LIMIT) == "x" * VALUE_LIMIT
+
+
+@pytest.mark.parametrize("module", [parameters, views])
+def test_examples_in_docstrings_hold(module: ModuleType) -> None:
+    results = doctest.testmod(module)
+    assert results.attempted > 0 and results.failed == 0
 
 
 def test_values_are_readable() -> None:

@@ -166,6 +166,19 @@ def test_a_damaged_line_costs_that_line_only(client: MlflowClient, root: Path) -
     assert steps(client, run) == Counter([0, 1])
 
 
+def test_a_journal_without_its_head_stops_no_other(client: MlflowClient, root: Path) -> None:
+    for key in ("a-s0", "b-s0"):
+        with start(root, "headless", key) as tracker:
+            tracker.log_metrics({"loss": 1.0})
+    (folder,) = spool_folder(root).glob("stage2-a-*")
+    text = (folder / EVENTS).read_text()
+    (folder / EVENTS).write_text(text[10:])
+    report = sync(root)
+    (sent,) = report.sent
+    assert sent.startswith("stage2-b-")
+    assert list(report.waiting) == [folder.name] and "does not begin" in report.waiting[folder.name]
+
+
 def test_a_failed_stage_is_marked_failed(client: MlflowClient, root: Path) -> None:
     with pytest.raises(ZeroDivisionError), start(root, "failed"):
         _ = 1 / 0

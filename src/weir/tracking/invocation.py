@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import time
 import uuid
 from pathlib import Path
@@ -58,7 +59,9 @@ def current_invocation(root: Path) -> str | None:
     """Token of the invocation that this process belongs to, or None if started by hand."""
     token = os.environ.get(VARIABLE, "").strip()
     if token:
-        return token
+        # It becomes part of a path and of a query.
+        plain = re.fullmatch(r"[\w-]{1,64}", token, re.ASCII)
+        return token if plain else uuid.uuid5(uuid.NAMESPACE_OID, token).hex
     engine = _engine_above()
     if engine is None:
         return None

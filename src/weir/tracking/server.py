@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -82,7 +83,9 @@ def ui(root: Path, port: int = 5000) -> int:
         print(f"Port {port} is taken; using {chosen}.")
     address = f"http://{HOST}:{chosen}"
     environment = {**os.environ, **SERVER_SETTINGS}
-    process = subprocess.Popen(command, env=environment, cwd=root)
+    # MLflow's command starts the server as a process of its own: both must end with this one.
+    process = subprocess.Popen(command, env=environment, cwd=root, start_new_session=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if answers(address, process):
             print(f"MLflow: {address} (Ctrl-C ends it)")
@@ -93,7 +96,8 @@ def ui(root: Path, port: int = 5000) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 

@@ -66,12 +66,23 @@ class Shipper:
         self._clients: dict[str, MlflowClient] = {}
         self._outages: dict[str, _Outage] = {}
         self._last_sent: dict[Path, float] = {}
+        self._tried: dict[Path, float] = {}
         self._ended: set[Path] = set()
 
     def journals(self) -> list[Path]:
-        """Folders of the journals, oldest first, invocations last."""
+        """Folders of the journals, invocations last, and those that were tried least lately first.
+
+        So a journal that the server chokes on does not keep the others from being tried.
+        """
         folders = [path.parent for path in self.spool.glob(f"*/{EVENTS}")]
-        return sorted(folders, key=lambda f: (f.name.startswith("invocation-"), f.stat().st_mtime))
+        return sorted(
+            folders,
+            key=lambda folder: (
+                folder.name.startswith("invocation-"),
+                self._tried.get(folder, 0.0),
+                folder.name,
+            ),
+        )
 
     def step(self, *, at_once: bool = False) -> bool:
         """One pass.
@@ -119,11 +130,18 @@ class Shipper:
             _note(folder, outage.problem)
             return False
         before = Ack.read(folder).offset
+        self._tried[folder] = now
         try:
             client = self._clients.get(store.uri) or connect(store)
             self._clients[store.uri] = client
             complete = Shipment(self.root, folder, store, client).send()
+        except FileNotFoundError:
+            raise
         except Exception as error:
+            if not _is_outage(error):
+                log.exception("%s", folder.name)
+                _note(folder, f"{type(error).__name__}: {error}")
+                return Ack.read(folder).offset > before
             delay = min(2 * outage.delay, LONGEST_RETRY) if outage else BATCH_SECONDS
             problem = _problem(store, error)
             self._outages[store.uri] = _Outage(problem, time.monotonic() + delay, delay)
@@ -214,6 +232,13 @@ def _end_if_killed(folder: Path) -> None:
             file.write(b"\n")
     with contextlib.closing(Journal(folder, owned=False)) as journal:
         journal.append("end", status="KILLED", time=moment)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether a failure is the store's, and not that of one journal."""
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, (MlflowException, OSError))
 
 
 def _note(folder: Path, problem: str) -> None:
