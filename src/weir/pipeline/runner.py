@@ -14,7 +14,7 @@ from weir.config.base import Config
 from weir.config.nodes import Report
 from weir.config.params import load_params
 from weir.config.problems import invalid
-from weir.config.yaml_file import read_yaml
+from weir.config.yaml_file import read_yaml, shown
 from weir.errors import UserError
 from weir.pipeline.fingerprint import fingerprint, folder_digest
 from weir.pipeline.layout import Layout
@@ -145,7 +145,7 @@ def _key(entries: dict[str, Any], name: str, seed: int | None, params: Path) -> 
     if seed in by_seed:
         return by_seed[seed]
     listed = ", ".join(map(str, sorted(by_seed)))
-    raise UserError(f"{name}: --seed must be one of {params}'s seeds ({listed}), got {seed}")
+    raise UserError(f"{name}: --seed must be one of {shown(params)}'s seeds ({listed}), got {seed}")
 
 
 def _config(section: str, name: str, settings: Any, task: str, params: Path) -> Config:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from weir.errors import WeirError
+from weir.errors import UserError, WeirError
 
 KINDS = ("student", "teacher", "flow", "joint", "stage1", "baseline", "ceiling")
 """What was evaluated, in the order in which the report lists kinds."""
@@ -86,15 +86,15 @@ def load_evaluation(folder: Path) -> Evaluation:
     """Read `evaluation.json` and every `*.parquet` of a folder.
 
     Raises:
-        WeirError: the document is absent, is not JSON, or lacks a field.
+        UserError: the document is absent, is not JSON, or lacks a field.
     """
     path = folder / "evaluation.json"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise WeirError(f"no evaluation: {path} is absent; run the evaluate stage first") from None
+        raise UserError(f"no evaluation: {path} is absent; run the evaluate stage first") from None
     except json.JSONDecodeError as error:
-        raise WeirError(f"damaged evaluation: {path}: {error}; evaluate again") from None
+        raise UserError(f"damaged evaluation: {path}: {error}; evaluate again") from None
     tables = {table.stem: pd.read_parquet(table) for table in sorted(folder.glob("*.parquet"))}
     return parse_evaluation(document, tables, where=str(path))
 

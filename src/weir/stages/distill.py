@@ -42,6 +42,10 @@ def run(
             f"distill.{name}.draws: is {config.draws}, but the teacher stored "
             f"{pairs.output.shape[1]}; lower it or raise teacher.{config.teacher}.draws"
         )
+    if config.method == "endpoint" and len(pairs.times) < 3:
+        raise UserError(
+            f"distill.{name}.method: endpoint needs stored knots; set teacher.{config.teacher}.knots"
+        )
     torch.manual_seed(seed)
     student = teacher.as_student()
     training, held_out = divide(pairs, config)

@@ -10,7 +10,7 @@ needs and an edit of one part reruns only the stages built on it:
 | `describe` | `describe(file)`: proposes a dataset node for a user's file |
 | `preprocess` | `preprocess(config, raw, output)` |
 | `data` | `load(folder)`: `name`, `card()`, `split(part)`, `to(device)` |
-| `stage1`, `stage2`, `joint` | `build(card)`, `prepare(model, config, windows, ...)`, `objective(config, model)` |
+| `stage1`, `stage2`, `joint` | `build(card)`, `prepare(model, config, items, ...)`, `objective` |
 | `student` | `build(card)` |
 | `baseline` | `build(card)`, `fit(model, config, data, stage1, ...)` |
 | `evaluation` | `evaluate(model, data, config, details, ...)` |

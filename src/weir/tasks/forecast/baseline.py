@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 from torch import nn
 
+from weir.errors import UserError
 from weir.tasks.forecast import baselines, stage1
 from weir.tasks.forecast.baselines import DLinearObjective, Head, Oracle
 from weir.tasks.forecast.schema import Schema
@@ -22,8 +23,17 @@ if TYPE_CHECKING:
 
 
 def build(card: ModelCard) -> nn.Module:
-    """An unfitted baseline of the shape that a model's card states."""
+    """An unfitted baseline of the shape that a model's card states.
+
+    Raises:
+        UserError: the seasonal naive forecast needs more history than the dataset gives.
+    """
     schema = TypeAdapter(Schema).validate_python(card.schema)
+    if card.config["method"] == "seasonal_naive" and (schema.cycle or 1) > schema.lookback:
+        raise UserError(
+            f"datasets.{card.dataset}: a cycle of {schema.cycle} rows does not fit into a lookback "
+            f"of {schema.lookback}; raise lookback, lower cycle, or remove baseline.{card.name}"
+        )
     backbone = stage1.build(card.parent()) if card.upstream else None
     return baselines.build(card.config["method"], schema, backbone)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self, TypeVar
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
@@ -10,6 +10,16 @@ from weir.config.base import Config, NodeName
 from weir.config.nodes import Distill, Evaluate, Teacher
 from weir.config.training import Training
 from weir.tasks.forecast.dataset_config import ForecastDataset
+
+
+Shape = TypeVar("Shape", "Backbone", "Velocity")
+
+
+def heads_divide_width(shape: Shape) -> Shape:
+    """Refuse a width that the attention heads cannot share."""
+    if shape.width % shape.heads:
+        raise ValueError(f"heads must divide width, but {shape.heads} does not divide {shape.width}")
+    return shape
 
 
 class Ridge(Config):
@@ -41,6 +51,10 @@ class Backbone(Config):
         0.1, description="Least scale of a window's instance normalisation, in training deviations."
     )
 
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        return heads_divide_width(self)
+
 
 class ForecastStage1(Config):
     """Stage 1: a backbone that forecasts a location, a scale and a tail for each value."""
@@ -64,6 +78,10 @@ class Velocity(Config):
     condition_dropout: float = Field(
         0.1, ge=0, lt=1, description="Dropout of the backbone's tokens."
     )
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        return heads_divide_width(self)
 
 
 class FlowSettings(Config):
@@ -153,7 +171,7 @@ class ForecastBaseline(Config):
         return self.method not in ("seasonal_naive", "oracle")
 
     @model_validator(mode="after")
-    def _one_upstream(self) -> ForecastBaseline:
+    def _one_upstream(self) -> Self:
         wanted = "dataset" if self.method in DATASET_BASELINES else "stage1"
         other = "stage1" if wanted == "dataset" else "dataset"
         if getattr(self, wanted) is None or getattr(self, other) is not None:
