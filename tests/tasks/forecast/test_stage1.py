@@ -154,3 +154,12 @@ def test_training_learns_a_cycle_and_the_noise_around_it():
     found = objective.eval()(data.batch(torch.arange(len(data))), 1.0)
     assert found["mse"] < 1.2 * 0.2**2
     assert found["crps"] < 1.1 * 0.2 * 0.5642  # the CRPS of the true law is scale / sqrt(pi)
+
+
+def test_without_reversion_the_location_moves_with_the_level():
+    batch = windows().batch(torch.arange(5))
+    for reverting in (False, True):
+        model = build(reverting=reverting)  # its skip's weights are 0: the mean of the window
+        now, raised = (model(batch.history + level, batch.start) for level in (0.0, 2.0))
+        assert torch.allclose(raised.loc, now.loc + 2, atol=1e-4) != reverting
+        assert not torch.allclose(raised.scale, now.scale)

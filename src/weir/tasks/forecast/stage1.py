@@ -60,6 +60,9 @@ class ITransformer(nn.Module):
         linear_skip: add a linear forecaster, which `skip.fit` is to set before training; without
             it the transformer corrects the mean of the window.
         floor: least scale of a window, in standard deviations of the training rows.
+        reverting: tell the tokens the window's mean and scale, so that the location can revert to
+            the levels of the training rows. Without, the transformer's correction of the location
+            is the same at all levels, and only the spread depends on them.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class ITransformer(nn.Module):
         cycle: int | None = None,
         linear_skip: bool = True,
         floor: float = 0.1,
+        reverting: bool = True,
     ) -> None:
         super().__init__()
         self.horizon = horizon
@@ -85,7 +89,8 @@ class ITransformer(nn.Module):
         self.phase = nn.Embedding(cycle, width) if cycle else None
         if self.phase is not None:
             nn.init.normal_(self.phase.weight, std=0.02)
-        self.embed = nn.Linear(lookback + 2, width)
+        self.reverting = reverting
+        self.embed = nn.Linear(lookback + (2 if reverting else 0), width)
         self.variable = nn.Parameter(0.02 * torch.randn(variables, width))
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
@@ -95,7 +100,8 @@ class ITransformer(nn.Module):
         self.location = zeroed(nn.Linear(width, horizon))
         if head != "point":
             self.log_scale = zeroed(nn.Linear(width, horizon))
-            self.base_log_scale = nn.Parameter(torch.zeros(variables, horizon))
+            self.base_log_scale = nn.Parameter(torch.zeros(variables, 1, horizon))
+            self.level_log_scale = nn.Parameter(torch.zeros(variables, 2, horizon))
         if head == "student_t":
             self.tail = zeroed(nn.Linear(width, horizon))
             self.base_tail = nn.Parameter(torch.full((variables, 1), 2.0))
@@ -132,7 +138,7 @@ class ITransformer(nn.Module):
         loc = loc + (normalised.mean if self.skip is None else self.skip(history, start))
         if self.head == "point":
             return tokens, Marginal(loc, normalised.scale.expand_as(loc), None)
-        scale = (self.log_scale(tokens) + self.base_log_scale).mT.exp() * normalised.scale
+        scale = self._scale(normalised, tokens)
         if self.head == "gaussian":
             return tokens, Marginal(loc, scale, None)
         # Above 2 the variance is finite, which a second stage that standardises residuals needs.
@@ -167,15 +173,23 @@ class ITransformer(nn.Module):
         return 1
 
     def _tokens(self, normalised: Normalised, start: Tensor) -> Tensor:
-        # Mean and scale are taken off the window but carry information: two features restore them.
-        features = torch.cat([normalised.mean, normalised.scale.log()], dim=1).mT
-        tokens = self.embed(torch.cat([normalised.window, features], dim=-1)) + self.variable
+        window = normalised.window
+        if self.reverting:
+            levels = torch.cat([normalised.mean, normalised.scale.log()], dim=1).mT
+            window = torch.cat([window, levels], dim=-1)
+        tokens = self.embed(window) + self.variable
         if self.phase is not None:
             tokens = tokens + self.phase(start % self.phase.num_embeddings)[:, None]
         tokens = self.dropout(tokens)
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)
+
+    def _scale(self, normalised: Normalised, tokens: Tensor) -> Tensor:
+        """`[batch, horizon, variable]`; the window's mean and scale tell of the spread."""
+        levels = torch.stack([normalised.mean, normalised.scale.log()], dim=-1).squeeze(1)
+        base = self.base_log_scale + levels[:, :, None] @ self.level_log_scale
+        return (self.log_scale(tokens) + base.squeeze(2)).mT.exp() * normalised.scale
 
 
 def zeroed(layer: nn.Linear) -> nn.Linear:
