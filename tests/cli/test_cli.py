@@ -101,7 +101,8 @@ def test_outside_a_repository(weir, tmp_path_factory, monkeypatch) -> None:
 
 
 def test_own_data_is_described_and_added(weir, repository: Path) -> None:
-    rows = "\n".join(f"2024-01-{1 + h // 24:02d} {h % 24:02d}:00,{h % 7},{h % 5}" for h in range(400))
+    hours = [f"2024-01-{1 + h // 24:02d} {h % 24:02d}:00" for h in range(400)]
+    rows = "\n".join(f"{hour},{h % 7},{h % 5}" for h, hour in enumerate(hours))
     Path("own.csv").write_text("when,a,b\n" + rows + "\n")
     outcome = weir("data", "add", "own.csv", "--name", "own")
     assert outcome.code == 0, outcome.err

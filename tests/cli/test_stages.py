@@ -30,11 +30,14 @@ datasets:
     lookback: 12
     horizon: 4
 stage1:
-  net: {dataset: brook, backbone: {width: 8, layers: 1, heads: 2}, training: &short {steps: 4, batch_size: 8, validate_every: 2}}
+  net:
+    dataset: brook
+    backbone: &small {width: 8, layers: 1, heads: 2}
+    training: &short {steps: 4, batch_size: 8, validate_every: 2}
 stage2:
-  flow: {stage1: net, network: {width: 8, layers: 1, heads: 2}, training: *short}
+  flow: {stage1: net, network: *small, training: *short}
 joint:
-  both: {dataset: brook, backbone: {width: 8, layers: 1, heads: 2}, network: {width: 8, layers: 1, heads: 2}, training: *short}
+  both: {dataset: brook, backbone: *small, network: *small, training: *short}
 teacher:
   flow: {model: stage2/flow, steps: 3, draws: 2, conditions: 20, knots: 1}
   both: {model: joint/both, steps: 3, draws: 2, conditions: 20}
@@ -142,7 +145,7 @@ def test_no_output_needs_pickle_and_none_is_left_half_written(finished: Path) ->
     }  # fmt: skip
     for path in finished.rglob("*.npy"):
         np.load(path, allow_pickle=False)
-    assert not [path for path in finished.rglob("*.part-*")]
+    assert not list(finished.rglob("*.part-*"))
     assert not list((finished / ".weir" / "checkpoints").rglob("*.safetensors"))
 
 
@@ -227,12 +230,12 @@ BAD = {
     "no params.yaml": ("stage1 net --seed 0", remove("params.yaml"), "cannot be read"),
     "bad setting": (
         "stage1 net --seed 0",
-        edit("width: 8, layers: 1, heads: 2}, training: &", "widht: 8}, training: &"),
-        "params.yaml:11: stage1.net.backbone.widht: unknown key; did you mean 'width'?",
+        edit("{width: 8, layers: 1, heads: 2}", "{widht: 8}"),
+        "params.yaml:13: stage1.net.backbone.widht: unknown key; did you mean 'width'?",
     ),
     "heads do not divide the width": (
         "stage1 net --seed 0",
-        edit("width: 8, layers: 1, heads: 2}, training: &", "width: 9, heads: 2}, training: &"),
+        edit("{width: 8, layers: 1", "{width: 9, layers: 1"),
         "heads must divide width",
     ),
     "no raw data": ("preprocess brook", remove("data/raw/brook"), "`dvc repro preprocess@brook`"),
@@ -243,8 +246,9 @@ BAD = {
     "no evaluations": ("report index", remove("results/evaluate"), "is missing"),
     "evaluations emptied": (
         "report index",
-        lambda root: [shutil.rmtree(path) for path in (root / "results/evaluate").iterdir()]
-        and None,
+        lambda root: (
+            [shutil.rmtree(path) for path in (root / "results/evaluate").iterdir()] and None
+        ),
         "no evaluation to report",
     ),
     "weights cut short": (
@@ -299,12 +303,14 @@ BAD = {
     ),
     "a cycle longer than the history": (
         "baseline naive",
-        lambda root: (root / "data/processed/brook/schema.json").write_text(
-            (root / "data/processed/brook/schema.json")
-            .read_text()
-            .replace('"cycle": 6', '"cycle": 24')
-        )
-        and None,
+        lambda root: (
+            (root / "data/processed/brook/schema.json").write_text(
+                (root / "data/processed/brook/schema.json")
+                .read_text()
+                .replace('"cycle": 6', '"cycle": 24')
+            )
+            and None
+        ),
         "does not fit into a lookback of 12",
     ),
     "knots wanted, none stored": (
@@ -314,8 +320,7 @@ BAD = {
     ),
     "file in the place of a folder": (
         "stage1 net --seed 0",
-        lambda root: (shutil.rmtree(root / "results"), (root / "results").write_text(""))
-        and None,
+        lambda root: (shutil.rmtree(root / "results"), (root / "results").write_text("")),
         "cannot be written to",
     ),
     "oracle of real data": (

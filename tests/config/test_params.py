@@ -75,7 +75,7 @@ def test_unused_nodes_are_named(write) -> None:
 
 def test_order_and_comments_do_not_matter(write) -> None:
     first = load_params(write(GOOD))
-    blocks = {key: value for key, value in read_yaml(first.path).items()}
+    blocks = read_yaml(first.path)
     from ruamel.yaml import YAML
 
     with first.path.open("w") as file:

@@ -110,8 +110,8 @@ def _gpu() -> Iterator[Finding]:
     elif shutil.which("nvidia-smi"):
         yield Finding(
             "bad",
-            f"there is an NVIDIA driver, but torch {torch.__version__} does not see a GPU; install a "
-            "CUDA build of torch 2.13.0",
+            f"there is an NVIDIA driver, but torch {torch.__version__} does not see a GPU; install "
+            "a CUDA build of torch 2.13.0",
         )
     else:
         cores = len(os.sched_getaffinity(0))

@@ -91,7 +91,8 @@ def show(current: Path, ref: str | None) -> None:
                 else f"{len(node.upstream)} evaluations"
             )
             print(
-                f"{section:10} {node.name:28} {node.task:10} {'<- ' + above if above else ''}".rstrip()
+                f"{section:10} {node.name:28} {node.task:10} "
+                f"{'<- ' + above if above else ''}".rstrip()
             )
 
 

@@ -1,4 +1,4 @@
-"""params.yaml as a checked graph of nodes: the one loader of the CLI, the Snakefile and the tests."""
+"""params.yaml as a checked graph of nodes: the one loader of CLI, Snakefile and tests."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ class Params:
         if (ref := f"{section}/{name}") in self.nodes:
             return self.nodes[ref]
         names = [node.name for node in self.section(section)]
-        raise UserError(f"{shown(self.path)}: {section} has no node {name!r}; {suggest(name, names)}")
+        where = shown(self.path)
+        raise UserError(f"{where}: {section} has no node {name!r}; {suggest(name, names)}")
 
     def unused(self) -> list[str]:
         """Nodes that no evaluation leads back to."""

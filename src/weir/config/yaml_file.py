@@ -22,8 +22,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(
-            f"{shown(path)}: cannot be read ({error.strerror}); run from the repository root, or pass "
-            "--params FILE"
+            f"{shown(path)}: cannot be read ({error.strerror}); run from the repository root, or "
+            "pass --params FILE"
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(
@@ -38,7 +38,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except YAMLError as error:
         raise UserError(f"{shown(path)}: {' '.join(str(error).split())}; mend the YAML") from error
     if not isinstance(content, dict):
-        raise UserError(f"{shown(path)}: must be a mapping of sections such as `datasets:` and `stage1:`")
+        raise UserError(f"{shown(path)}: must be a mapping of sections such as `datasets:`")
     return content
 
 

@@ -44,7 +44,8 @@ def run(
         )
     if config.method == "endpoint" and len(pairs.times) < 3:
         raise UserError(
-            f"distill.{name}.method: endpoint needs stored knots; set teacher.{config.teacher}.knots"
+            f"distill.{name}.method: endpoint needs stored knots; set "
+            f"teacher.{config.teacher}.knots"
         )
     torch.manual_seed(seed)
     student = teacher.as_student()

@@ -11,14 +11,13 @@ from weir.config.nodes import Distill, Evaluate, Teacher
 from weir.config.training import Training
 from weir.tasks.forecast.dataset_config import ForecastDataset
 
-
 Shape = TypeVar("Shape", "Backbone", "Velocity")
 
 
 def heads_divide_width(shape: Shape) -> Shape:
     """Refuse a width that the attention heads cannot share."""
     if shape.width % shape.heads:
-        raise ValueError(f"heads must divide width, but {shape.heads} does not divide {shape.width}")
+        raise ValueError(f"heads must divide width: {shape.heads} does not divide {shape.width}")
     return shape
 
 
