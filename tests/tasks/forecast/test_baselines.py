@@ -104,6 +104,7 @@ def test_seasonal_naive_spreads_as_its_errors_did() -> None:
     found = np.quantile(drawn, [0.05, 0.5, 0.95], axis=0)
     np.testing.assert_allclose(found - expected[:, None, None], 0, atol=0.1)
     assert abs(torch.corrcoef(drawn[:, 0].T)[0, 1]) < 0.03
+    assert len(drawn[:, 0, 0].unique()) > 1000  # between the stored quantiles, too
 
 
 def test_seasonal_naive_needs_a_whole_cycle_of_history() -> None:
