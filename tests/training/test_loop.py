@@ -118,6 +118,41 @@ def test_the_best_weights_are_kept_and_patience_stops(tmp_path: Path) -> None:
     assert again == pytest.approx(min(values), rel=1e-5)
 
 
+class Scripted(training_toy.Regression):
+    """Validation losses as written down, three batches each."""
+
+    def __init__(self, script: list[float]) -> None:
+        super().__init__()
+        self.script = [value for value in script for _ in range(3)]
+
+    def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        losses = super().forward(batch, progress)
+        return losses if self.training else {"loss": torch.tensor(self.script.pop(0))}
+
+
+def test_patience_begins_anew_with_every_improvement(tmp_path: Path) -> None:
+    objective = Scripted([5.0, 6.0, 6.0, 4.0, 4.0, 6.0, 3.0, 7.0, 4.0, 3.0, 1.0])
+    _, result = run(tmp_path, objective, steps=11, validate_every=1, patience=3)
+    assert result.stopped_early
+    assert (result.best_step, result.steps) == (7, 10)  # a tie is no improvement
+
+
+class Restless(training_toy.Regression):
+    """Draws when it is validated, too."""
+
+    def forward(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        losses = super().forward(batch, progress)
+        return losses | {"draw": torch.rand(())}
+
+
+def test_validation_draws_the_same_every_time(tmp_path: Path) -> None:
+    _, result = run(tmp_path, Restless())
+    draws = [entry["validation/draw"] for entry in result.history]
+    assert len(draws) == 4
+    assert len(set(draws)) == 1
+    assert len({entry["train/draw"] for entry in result.history}) == 4
+
+
 def test_the_monitored_value_selects(tmp_path: Path) -> None:
     _, result = run(tmp_path, monitor="mae", learning_rate=0.1, validate_every=4)
     values = {entry["validation/mae"]: entry["step"] for entry in result.history}
@@ -250,6 +285,24 @@ def test_a_bad_gradient_of_a_good_loss_is_caught(tmp_path: Path, clip: float | N
     assert record["standing"]["step"] == 21
 
 
+def test_bad_weights_never_become_the_last_checkpoint(tmp_path: Path) -> None:
+    """Even when no loss and no gradient shows them."""
+    objective = regression()
+    objective.unused = nn.Parameter(torch.zeros(2))
+    calls = iter(range(10))
+
+    def spoil() -> None:
+        if next(calls, None) == 9:
+            objective.unused.data[1] = math.inf
+
+    objective.before_step = spoil
+    with pytest.raises(NonFinite, match="weights unused are not finite after step 14"):
+        run(tmp_path, objective)
+    folder = tmp_path / "checkpoints"
+    assert read_checkpoint(checkpoint_file(folder, "last"))[1]["standing"]["step"] == 7
+    assert read_checkpoint(checkpoint_file(folder, "error"))[1]["standing"]["step"] == 14
+
+
 def test_bad_validation_names_its_items(tmp_path: Path) -> None:
     good, bad = points(), points(20, seed=1)
     bad.y[13] = math.inf
@@ -294,7 +347,9 @@ def scaled(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def open_fabric(precision: str) -> Fabric:
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=5)
-        return Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+        return Fabric(
+            accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)]
+        )
 
     monkeypatch.setattr(loop, "open_fabric", open_fabric)
 

@@ -8,6 +8,7 @@ has started them (`srun`); they all run the stage, and `leave_to_main_process` e
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -84,6 +85,7 @@ def open_fabric(precision: str) -> Fabric:
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import LightningEnvironment
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # greets every training
     devices, nodes = _count("WEIR_DEVICES"), _count("WEIR_NODES")
     device = default_device()
     if precision == "fp16" and device.type == "cpu":
