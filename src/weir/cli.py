@@ -115,7 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     tracking = commands.add_parser("tracking", help="the tracking store").add_subparsers(
         metavar="action", required=True
     )
-    add("sync", "tracking", "replay what was spooled while the store was unreachable", tracking)
+    command = add(
+        "sync", "tracking", "replay what was spooled while the store was unreachable", tracking
+    )
+    command.add_argument("--to", metavar="URI", help="tracking server (default: where it belongs)")
     return parser
 
 

@@ -174,10 +174,12 @@ def _slurm() -> Iterator[Finding]:
 
 
 def _tracking(layout: Layout) -> Iterator[Finding]:
+    from weir.tracking.server import shown_uri
     from weir.tracking.store import reachable, tracking_uri
 
-    uri = tracking_uri(layout.root)
-    if reachable(uri):
+    address = tracking_uri(layout.root)
+    uri = shown_uri(address)
+    if reachable(address):
         yield Finding("ok", uri)
     else:
         yield Finding(
@@ -185,7 +187,8 @@ def _tracking(layout: Layout) -> Iterator[Finding]:
             f"{uri} does not answer: start the server or mend MLFLOW_TRACKING_URI; until then runs "
             "are spooled and `weir tracking sync` replays them",
         )
-    if spooled := list((layout.work / "spool").glob("*.jsonl")):
+    journals = (layout.work / "spool").glob("*/events.jsonl")
+    if spooled := [file for file in journals if not file.parent.name.startswith("invocation-")]:
         yield Finding("note", f"{len(spooled)} spooled run(s); `weir tracking sync` replays them")
 
 

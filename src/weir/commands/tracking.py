@@ -8,6 +8,8 @@ from weir.pipeline.layout import find_root
 from weir.tracking.sync import sync
 
 
-def run(options: argparse.Namespace) -> None:
-    """Replay the spool and say how much arrived."""
-    print(sync(find_root()))
+def run(options: argparse.Namespace) -> int:
+    """Replay the spool and say how much arrived; exit code 2 if something could not be sent."""
+    report = sync(find_root(), options.to)
+    print(report)
+    return 2 if report.waiting else 0

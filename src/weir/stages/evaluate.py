@@ -53,6 +53,15 @@ def run(
         pd.read_csv(history).to_parquet(details / "losses.parquet", index=False)
     _write(paths.output / "metrics.json", result["metrics"])
     tracker.log_metrics(result["metrics"])
+    if card.section == "distill":
+        headline = result["headline"]
+        tracker.nominate(
+            card.dataset,
+            folder.relative_to(paths.root),
+            headline,
+            result["metrics"][headline],
+            higher_is_better=result["definitions"][headline]["better"] == "higher",
+        )
 
 
 def kind(card: ModelCard) -> str:

@@ -34,6 +34,7 @@ def evaluate(
         table.to_parquet(details / f"{name}.parquet", index=False)
     first.tables["horizon"].to_csv(details.parent / "horizon.csv", index=False)
     return {
+        "headline": "crps",
         "metrics": first.scores,
         "definitions": {name: DEFINITIONS[name]._asdict() for name in first.scores},
         "protocol": {
