@@ -158,3 +158,22 @@ def test_checkpoints_of_another_training_are_refused(tmp_path: Path) -> None:
     training_toy.run(tmp_path)
     with pytest.raises(UserError, match=r"another training \(other settings\): remove"):
         training_toy.run(tmp_path, learning_rate=0.5)
+
+
+def test_resuming_computes_with_as_many_threads_as_before(tmp_path: Path) -> None:
+    own = torch.get_num_threads()
+    objective = training_toy.regression()
+    calls = iter(range(5))
+    objective.before_step = lambda: next(calls, None) == 4 and raise_signal()
+    torch.set_num_threads(own + 1)
+    try:
+        with pytest.raises(Interrupted):
+            training_toy.run(tmp_path, objective)
+    finally:
+        torch.set_num_threads(own)
+    seen: set[int] = set()
+    objective = training_toy.regression()
+    objective.before_step = lambda: seen.add(torch.get_num_threads())
+    training_toy.run(tmp_path, objective)
+    assert seen == {own + 1}
+    assert torch.get_num_threads() == own
