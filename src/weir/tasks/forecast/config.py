@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, Self, TypeVar
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from weir.config.base import Config, NodeName
 from weir.config.nodes import Distill, Evaluate, Teacher
@@ -16,7 +23,7 @@ Shape = TypeVar("Shape", "Backbone", "Velocity")
 
 def heads_divide_width(shape: Shape) -> Shape:
     """Refuse a width that the attention heads cannot share."""
-    if shape.width % shape.heads:
+    if shape.heads and shape.width % shape.heads:
         raise ValueError(f"heads must divide width: {shape.heads} does not divide {shape.width}")
     return shape
 
@@ -25,12 +32,12 @@ class Ridge(Config):
     """Penalties of the linear forecaster that the backbone corrects, fitted in closed form."""
 
     window: PositiveFloat = Field(
-        0.1, description="Of the window's weights, in units of its mean square."
+        0.03, description="Of the window's weights, in units of its mean square."
     )
     level: PositiveFloat = Field(
-        10.0, description="Of the level's weight; a large one keeps the level from reverting."
+        8.0, description="Of the level's weight; a large one keeps the level from reverting."
     )
-    phase: PositiveFloat = Field(0.1, description="Of the phases' weights.")
+    phase: PositiveFloat = Field(0.03, description="Of the phases' weights.")
 
 
 class Backbone(Config):
@@ -38,12 +45,17 @@ class Backbone(Config):
 
     width: PositiveInt = Field(64, description="Width of a variable's token.")
     layers: PositiveInt = Field(2, description="Transformer blocks.")
-    heads: PositiveInt = Field(4, description="Attention heads; divides `width`.")
+    heads: NonNegativeInt = Field(
+        4, description="Attention heads; divides `width`. 0 for no attention between variables."
+    )
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of tokens and blocks.")
     head: Literal["student_t", "gaussian", "point"] = Field(
         "student_t", description="Marginal law that the head describes."
     )
     cycle: bool = Field(True, description="Tell the model the phase in the dataset's cycle.")
+    reverting: bool = Field(
+        True, description="Tell the model a window's level, so that levels may revert."
+    )
     linear_skip: bool = Field(True, description="Correct a linear forecaster, not the mean.")
     ridge: Ridge = Field(default_factory=Ridge, description="Penalties of that forecaster.")
     floor: PositiveFloat = Field(
