@@ -40,17 +40,24 @@ SECTION_OF = {
 
 
 def code_digests() -> dict[str, Any]:
-    """Hash of the code by stage and task; of stage `report`, which shows all tasks, just one."""
+    """Content of results/code.json: hashes by stage and task, for stage `report` just one."""
     found: dict[str, Any] = {
         stage: {
-            task: _short(modules(stage, task), part(task, "config").SECTIONS[section])
+            task: code_digest(stage, task)
             for task in TASKS
             if section in part(task, "config").SECTIONS
         }
         for stage, section in SECTION_OF.items()
     }
-    every = {name: value for task in TASKS for name, value in modules("report", task).items()}
-    return {"code": {**found, "report": _short(every, Report)}}
+    return {"code": {**found, "report": code_digest("report", "")}}
+
+
+def code_digest(stage: str, task: str) -> str:
+    """Hash of the code and the defaults behind a stage; that of `report` covers all tasks."""
+    model = part(task, "config").SECTIONS[SECTION_OF[stage]] if task else Report
+    every = [modules(stage, each) for each in ([task] if task else TASKS)]
+    code = {name: value for found in every for name, value in found.items()}
+    return digest([code, defaults(model)])[:16]
 
 
 def modules(stage: str, task: str) -> dict[str, str]:
@@ -58,7 +65,7 @@ def modules(stage: str, task: str) -> dict[str, str]:
 
     `weir.tasks` itself is left out: it only names the tasks, and a new one changes no result.
     """
-    names = stage_modules(stage, task) - {"weir.tasks"}
+    names = {"weir.stages"} | stage_modules(stage, task) - {"weir.tasks"}
     files = {name: file for name in names if (file := module_file(name)) is not None}
     packages = {file.parent for file in files.values() if file.name == "__init__.py"}
     beside = {
@@ -80,6 +87,7 @@ def source_digest(file: Path) -> str:
                 ast.Module(body=[ast.Expr(value=ast.Constant(value=str())), *rest])
                 | ast.ClassDef(body=[ast.Expr(value=ast.Constant(value=str())), *rest])
                 | ast.FunctionDef(body=[ast.Expr(value=ast.Constant(value=str())), *rest])
+                | ast.AsyncFunctionDef(body=[ast.Expr(value=ast.Constant(value=str())), *rest])
             ):
                 node.body = rest
     return digest(ast.dump(tree))
@@ -96,10 +104,6 @@ def defaults(model: type[Config]) -> list[Any]:
         return own + [entry for entries in nested for entry in entries]
 
     return walk(model.model_json_schema(), ())
-
-
-def _short(code: dict[str, str], model: type[Config]) -> str:
-    return digest([code, defaults(model)])[:16]
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from weir.pipeline.outputs import whole_output
 from weir.pipeline.paths import StagePaths
 from weir.pipeline.plan import write_plan
 from weir.pipeline.provenance import provenance
+from weir.pipeline.unchanged import unchanged
 
 STAGES = {
     "fetch": "datasets",
@@ -109,7 +110,7 @@ def execute(job: Job, layout: Layout, tracker: Any) -> Path:
     module = import_module(f"weir.stages.{job.stage}")
     checkpoints = layout.checkpoints(job.section, job.key, job.fingerprint)
     single = "report.html" if job.stage == "report" else None
-    with whole_output(job.output, single) as temporary:
+    with whole_output(job.output, single) as temporary, unchanged(job, layout):
         paths = StagePaths(job.key, temporary, job.inputs, checkpoints, layout.root)
         module.run(job.config, paths, tracker, name=job.name, task=job.task, seed=job.seed)
         if job.stage in (*MODEL_STAGES, "teacher", "evaluate"):

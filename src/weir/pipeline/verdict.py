@@ -12,9 +12,11 @@ plans, DVC is asked once, and
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +61,7 @@ def ask_dvc(root: Path, note: Callable[[str], None] = print) -> Stages:
             with Repo(str(root)) as repo:
                 stages = _judge(repo, root)
             if stages.stages[PLAN].stale:
-                with Repo(str(root)) as repo:
+                with Repo(str(root)) as repo, _quiet():
                     repo.reproduce([PLAN], single_item=True)
                 with Repo(str(root)) as repo:
                     stages = _judge(repo, root)
@@ -78,6 +80,18 @@ def ask_dvc(root: Path, note: Callable[[str], None] = print) -> Stages:
     _set_times(stages, root)
     _explain(stages, note)
     return stages
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without DVC's account of a stage that takes a second and is no job of Snakemake's."""
+    logger = logging.getLogger("dvc")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _judge(repo: Repo, root: Path) -> Stages:

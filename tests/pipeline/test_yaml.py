@@ -1,0 +1,85 @@
+"""params.yaml means the same to Weir's loader and to DVC, whatever YAML's dialects make of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from checkout import PARAMS, REPOSITORY
+from dvc.utils.serialize import load_path
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weir.config.yaml_file import read_yaml
+
+SHIPPED = [REPOSITORY / "params.yaml", *sorted((REPOSITORY / "config").glob("*.yaml"))]
+
+
+def by_dvc(path: Path) -> Any:
+    from dvc.fs import localfs
+
+    return load_path(str(path), localfs)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_files_mean_the_same_in_every_dialect(path: Path) -> None:
+    """Even to PyYAML, which reads YAML 1.1: Snakemake and most editors do as it does."""
+    assert read_yaml(path) == by_dvc(path) == yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("1.0e-4", 1e-4),
+        ("on", "on"),
+        ("yes", "yes"),
+        ("010", 10),
+        ("0o10", 8),
+        ("0x1F", 31),
+        ("1:30", "1:30"),
+        ("~", None),
+        ("null", None),
+        ("True", True),
+        (".5", 0.5),
+        ("1_000", 1000),
+        ("'1e-4'", "1e-4"),
+    ],
+)
+def test_where_dialects_differ_ours_is_dvc(tmp_path: Path, text: str, value: Any) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"section: {{node: {{value: {text}}}}}\n")
+    ours = read_yaml(path)["section"]["node"]["value"]
+    assert ours == by_dvc(path)["section"]["node"]["value"] == value
+    assert type(ours) is type(value)
+
+
+NAMES = st.from_regex(r"[a-z][a-z0-9]{0,5}", fullmatch=True)
+SCALARS = st.one_of(
+    st.integers(-(10**9), 10**9),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+    st.none(),
+    st.text(st.characters(codec="ascii", categories=("L", "N", "P", "Zs")), max_size=12),
+)
+SETTINGS = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(content=st.dictionaries(NAMES, SETTINGS, min_size=1, max_size=4))
+def test_what_any_tool_writes_is_read_the_same(
+    tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]
+) -> None:
+    path = tmp_path_factory.mktemp("yaml") / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    assert read_yaml(path) == by_dvc(path)
+
+
+def test_the_params_of_these_tests_are_valid(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS)
+    assert read_yaml(path) == by_dvc(path)
