@@ -38,7 +38,8 @@ def run(options: argparse.Namespace) -> None:
             from weir.config.reference import write_reference
 
             for path in write_reference(layout.root, check=options.check):
-                print(f"{path.relative_to(layout.root)}: up to date")
+                state = "up to date" if options.check else "written"
+                print(f"{path.relative_to(layout.root)}: {state}")
 
 
 def presets(layout: Layout) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -64,9 +65,11 @@ def save_model(
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
-    save_file(state, folder / "model.safetensors")
     text = json.dumps(asdict(card), indent=1, sort_keys=True, allow_nan=False)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+    save_file(state, folder / "model.safetensors")
+    # safetensors makes files that only their owner can read; config.json follows the umask.
+    shutil.copymode(folder / "config.json", folder / "model.safetensors")
     if history:
         columns = list(dict.fromkeys(key for row in history for key in row))
         with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:

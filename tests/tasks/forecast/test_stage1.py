@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from weir.tasks.forecast.heads import Marginal
 from weir.tasks.forecast.stage1 import ITransformer, Stage1Objective
 from weir.tasks.forecast.windows import WindowSet
 
@@ -163,3 +164,20 @@ def test_without_reversion_the_location_moves_with_the_level():
         now, raised = (model(batch.history + level, batch.start) for level in (0.0, 2.0))
         assert torch.allclose(raised.loc, now.loc + 2, atol=1e-4) != reverting
         assert not torch.allclose(raised.scale, now.scale)
+
+
+@pytest.mark.parametrize("df", [None, 2.05, 4.0, 300.0])
+def test_the_closed_form_crps_is_that_of_scoringrules(df: float | None) -> None:
+    import scoringrules
+
+    generator = torch.Generator().manual_seed(0)
+    loc, value = torch.randn(2, 3, 5, 2, generator=generator, dtype=torch.float64) * 3
+    scale = torch.rand(3, 5, 2, generator=generator, dtype=torch.float64) + 0.1
+    law = Marginal(loc, scale, None if df is None else torch.full_like(loc, df))
+    arguments = [item.numpy() for item in (loc, scale)]
+    expected = (
+        scoringrules.crps_normal(value.numpy(), *arguments)
+        if df is None
+        else scoringrules.crps_t(value.numpy(), df, *arguments)
+    )
+    torch.testing.assert_close(law.crps(value), torch.from_numpy(expected), rtol=1e-9, atol=1e-9)

@@ -82,7 +82,7 @@ class ForecastStage1(Config):
 class Velocity(Config):
     """Shape of the velocity network: variate tokens with adaLN-zero."""
 
-    width: PositiveInt = Field(96, description="Width of a token.")
+    width: PositiveInt = Field(64, description="Width of a token.")
     layers: PositiveInt = Field(2, description="Transformer blocks.")
     heads: PositiveInt = Field(4, description="Attention heads; divides `width`.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the blocks.")
@@ -119,6 +119,9 @@ class FlowSettings(Config):
     )
     shrink_diagonal: float = Field(
         0.01, ge=0, le=1, description="Shrinkage of the covariance to its diagonal."
+    )
+    symmetric: bool = Field(
+        True, description="Mirror residuals in training; turn off where they are skewed."
     )
     draws: PositiveInt = Field(2, description="Pairs of noise and time of a window in a batch.")
     network: Velocity = Field(default_factory=Velocity, description="Velocity network.")

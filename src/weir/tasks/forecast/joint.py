@@ -192,6 +192,7 @@ def objective(config: ForecastJoint, model: ResidualFlow) -> JointObjective:
         backbone_lr_scale=config.backbone_learning_rate,
         times=config.time_sampling,
         draws=config.draws,
+        symmetric=config.symmetric,
         kronecker=config.shrink_kronecker,
         diagonal=config.shrink_diagonal,
     )

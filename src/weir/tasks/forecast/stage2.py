@@ -351,4 +351,6 @@ def prepare(
 
 def objective(config: ForecastStage2, model: ResidualFlow) -> Stage2Objective:
     """What stage 2 minimises."""
-    return Stage2Objective(model, times=config.time_sampling, draws=config.draws)
+    return Stage2Objective(
+        model, times=config.time_sampling, draws=config.draws, symmetric=config.symmetric
+    )
