@@ -1,0 +1,102 @@
+"""The documentation's commands work as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+ELSEWHERE = {
+    "make run": ".ci/run does it from a clean checkout",
+    "make test": ".ci/run does it from a clean checkout",
+    "snakemake": "tests/pipeline runs it on a small pipeline",
+    "dvc repro": "tests/pipeline runs it on a small pipeline",
+    "weir ui": "tests/tracking starts the server",
+}
+"""Commands that run for long, and where they are tested."""
+
+
+def commands(document: str) -> list[str]:
+    """The lines of a document's bash blocks, without remarks."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project as it is, with nothing run, and a user's own series."""
+    root = tmp_path_factory.mktemp("docs") / "weir"
+    files = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
+    ).stdout.split("\0")
+    for name in filter(None, files):
+        if (ROOT / name).exists():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name, follow_symlinks=False)
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
+        subprocess.run([*git, *words], cwd=root, check=True)
+    hours = pd.date_range("2024-01-01", periods=600, freq="1h")
+    (root / "my").mkdir()
+    pd.DataFrame({"date": hours, "a": range(600), "b": hours.hour * 1.5}).to_csv(
+        root / "my" / "series.csv", index=False
+    )
+    return root
+
+
+def test_every_command_of_the_readme_is_run_here_or_elsewhere(clone: Path) -> None:
+    found = commands("README.md")
+    assert set(ELSEWHERE) <= set(found)
+    bin_folder = Path(sys.executable).parent
+    environment = os.environ | {
+        "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(clone / "src"),
+        "WEIR_TRACKING": "off",
+    }
+    for line in found:
+        if line in ELSEWHERE:
+            continue
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=clone, env=environment, capture_output=True, text=True
+        )
+        allowed = (0, 2) if line == "weir doctor" else (0,)
+        assert done.returncode in allowed, f"{line}:\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("document", ["README.md", *sorted(p.name for p in ROOT.glob("docs/*.md"))])
+def test_every_link_leads_to_a_file(document: str) -> None:
+    path = ROOT / document if (ROOT / document).exists() else ROOT / "docs" / document
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_readme_quotes_the_scores_that_the_report_wrote() -> None:
+    import json
+
+    scores = json.loads((ROOT / "docs/scores/etth1.json").read_text())
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(etth1-[\w-]+)` \|(.*)\|$", text, re.MULTILINE))
+    assert len(rows) >= 5
+    for model in scores["models"]:
+        if model["name"] not in rows:
+            continue
+        cells = [cell.strip() for cell in rows[model["name"]].split("|")]
+        quoted = [cell.split(" ")[0] for cell in cells if cell.startswith(".") or "." in cell]
+        metrics = {key: value["mean"] for key, value in model["metrics"].items()}
+        for key, digits, cell in zip(
+            ("mse", "mae", "crps", "energy_score", "coverage_50", "coverage_90"),
+            (4, 4, 4, 2, 3, 3),
+            quoted,
+            strict=False,
+        ):
+            assert cell == f"{metrics[key]:.{digits}f}".removeprefix("0"), (model["name"], key)
