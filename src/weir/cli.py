@@ -96,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("node", nargs="?", help="section/name")
     command = add("diff", "params", "compare params.yaml with a preset or another file", params)
     command.add_argument("other", help="name of a preset, or a file")
-    command = add("schema", "params", "write the JSON schema and the reference of settings", params)
+    command = add(
+        "schema", "params", "write the JSON schema, the settings' reference, docs/dag.svg", params
+    )
     command.add_argument("--check", action="store_true", help="only fail if they are out of step")
 
     data = commands.add_parser("data", help="bring your own data").add_subparsers(

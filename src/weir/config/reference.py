@@ -1,4 +1,4 @@
-"""The JSON schema of params.yaml and the reference of its settings, generated from the models."""
+"""What is generated from the typed models: schema, reference of settings, picture of a graph."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pydantic.json_schema import models_json_schema
 
 from weir.config.base import Config
 from weir.config.nodes import Report
-from weir.config.params import SECTIONS
+from weir.config.params import SECTIONS, load_params
 from weir.errors import UserError
 from weir.pipeline.outputs import write_atomically
 from weir.tasks import TASKS, part
 
 SCHEMA = "workflow/schemas/params.schema.json"
 REFERENCE = "docs/params.md"
+PICTURE, PICTURED = "docs/dag.svg", "config/quickstart.yaml"
 
 
 def section_models() -> dict[str, dict[str, type[Config]]]:
@@ -85,8 +86,28 @@ def reference() -> str:
     return "\n".join(lines) + "\n"
 
 
+def picture(params: Path) -> str:
+    """The graph of a params.yaml as SVG."""
+    from weir.pipeline.plan import runs
+    from weir.report.dag import dag_svg
+    from weir.report.plan import PlanGraph
+
+    every = runs(load_params(params))
+    nodes = [
+        {
+            "id": run.ref,
+            "section": run.node.section,
+            "name": run.node.name,
+            "seed": run.seed if run.node.seeded else None,
+        }
+        for run in every.values()
+    ]
+    edges = [(above, run.ref) for run in every.values() for above in run.upstream]
+    return dag_svg(PlanGraph.of({"nodes": nodes, "edges": edges}))
+
+
 def write_reference(root: Path, *, check: bool = False) -> list[Path]:
-    """Write schema and reference below `root`; with `check` only compare.
+    """Write schema, reference and picture below `root`; with `check` only compare.
 
     Raises:
         UserError: `check`, and a file is out of step.
@@ -94,6 +115,7 @@ def write_reference(root: Path, *, check: bool = False) -> list[Path]:
     contents = {
         root / SCHEMA: json.dumps(schema(), indent=1, sort_keys=True) + "\n",
         root / REFERENCE: reference(),
+        root / PICTURE: picture(root / PICTURED).rstrip("\n") + "\n",
     }
     for path, text in contents.items():
         if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
