@@ -73,6 +73,36 @@ def test_every_command_of_the_readme_is_run_here_or_elsewhere(clone: Path) -> No
         assert done.returncode in allowed, f"{line}:\n{done.stdout}{done.stderr}"
 
 
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch) -> None:
+    """On an untrained student of the quickstart's shape."""
+    from dataclasses import asdict
+
+    from weir.config.params import load_params
+    from weir.stages.model_folder import ModelCard, save_model
+    from weir.tasks import part
+
+    nodes = load_params(ROOT / "config/quickstart.yaml").nodes
+    schema = {"columns": ["a", "b", "c", "d"], "lookback": 48, "horizon": 24, "cycle": 24}
+
+    def card(ref: str, **more) -> ModelCard:
+        settings = nodes[ref].config.model_dump(mode="json")
+        section, _, name = ref.partition("/")
+        return ModelCard(section, name, 0, "forecast", "river", settings, schema, **more)
+
+    first = card("stage1/river-itransformer")
+    second = card("stage2/river-flow", upstream=asdict(first))
+    student = card("distill/river-onestep", upstream=asdict(second))
+    folder = tmp_path / "results/distill/river-onestep-s0"
+    folder.mkdir(parents=True)
+    save_model(folder, part("forecast", "student").build(student), student)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(block, names)
+    assert names["paths"].shape == (8, 100, 24, 4)
+
+
 @pytest.mark.parametrize("document", ["README.md", *sorted(p.name for p in ROOT.glob("docs/*.md"))])
 def test_every_link_leads_to_a_file(document: str) -> None:
     path = ROOT / document if (ROOT / document).exists() else ROOT / "docs" / document

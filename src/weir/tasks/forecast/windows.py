@@ -57,9 +57,7 @@ class WindowSet:
 
     def to(self, device: torch.device | str) -> WindowSet:
         """The same windows with the series on `device`."""
-        return WindowSet(
-            self.values.to(device), self.first, self.last, self.lookback, self.horizon
-        )
+        return WindowSet(self.values.to(device), self.first, self.last, self.lookback, self.horizon)
 
     def batch(self, items: Tensor) -> Windows:
         """The windows numbered `items` (`[batch]` int64, any device), gathered in one call."""
