@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from chain import CHAIN, PARAMS
 
 from weir.cli import main
 
@@ -51,3 +53,30 @@ def weir(repository: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., O
         return Outcome(code, out, err)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which every stage has run."""
+    root = tmp_path_factory.mktemp("finished")
+    (root / "dvc.yaml").touch()
+    (root / "params.yaml").write_text(PARAMS)
+    before = Path.cwd()
+    os.chdir(root)
+    os.environ["WEIR_TRACKING"] = "off"
+    try:
+        for words in CHAIN:
+            assert main(words.split()) == 0, words
+    finally:
+        os.chdir(before)
+        del os.environ["WEIR_TRACKING"]
+    return root
+
+
+@pytest.fixture
+def place(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished repository, as the current folder."""
+    shutil.copytree(finished, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("WEIR_TRACKING", "off")
+    return tmp_path / "copy"

@@ -22,15 +22,16 @@ def test_the_order_of_keys_does_not_matter(value: dict) -> None:
 
 
 def test_parameters_inputs_and_stage_matter() -> None:
-    base = fingerprint("stage1", "forecast", "a-s0", {"x": 1}, {"data": "d"})
-    assert base == fingerprint("stage1", "forecast", "a-s0", {"x": 1}, {"data": "d"})
+    base = fingerprint("stage1", "a-s0", {"x": 1}, {"data": "d"}, "c")
+    assert base == fingerprint("stage1", "a-s0", {"x": 1}, {"data": "d"}, "c")
     others = [
-        fingerprint("joint", "forecast", "a-s0", {"x": 1}, {"data": "d"}),
-        fingerprint("stage1", "forecast", "a-s1", {"x": 1}, {"data": "d"}),
-        fingerprint("stage1", "forecast", "a-s0", {"x": 2}, {"data": "d"}),
-        fingerprint("stage1", "forecast", "a-s0", {"x": 1}, {"data": "e"}),
+        fingerprint("joint", "a-s0", {"x": 1}, {"data": "d"}, "c"),
+        fingerprint("stage1", "a-s1", {"x": 1}, {"data": "d"}, "c"),
+        fingerprint("stage1", "a-s0", {"x": 2}, {"data": "d"}, "c"),
+        fingerprint("stage1", "a-s0", {"x": 1}, {"data": "e"}, "c"),
+        fingerprint("stage1", "a-s0", {"x": 1}, {"data": "d"}, "e"),
     ]
-    assert len({base, *others}) == 5
+    assert len({base, *others}) == 6
 
 
 def test_a_folder_is_its_names_and_bytes(tmp_path: Path) -> None:

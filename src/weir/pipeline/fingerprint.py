@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from weir.pipeline.closure import module_file, stage_modules
 
 UNHASHED = ("provenance.json", ".snakemake_timestamp")
 """Files of an artifact that say how it came about, not what it is."""
@@ -40,32 +38,20 @@ def folder_digest(path: Path) -> str:
     )
 
 
-def code_digest(stage: str, task: str) -> str:
-    """Hash of the source of every module that a stage imports."""
-    return _files_digest(
-        file for name in stage_modules(stage, task) if (file := module_file(name)) is not None
-    )
-
-
-def _files_digest(files: Iterable[Path]) -> str:
-    return digest(
-        sorted((file.as_posix().rpartition("weir/")[2], file_digest(file)) for file in files)
-    )
-
-
 def fingerprint(
-    stage: str, task: str, key: str, config: Mapping[str, Any], inputs: Mapping[str, str]
+    stage: str, key: str, config: Mapping[str, Any], inputs: Mapping[str, str], code: str
 ) -> str:
     """Identity of a run: parameters, inputs and code. A checkpoint of another is never resumed.
 
     Args:
         inputs: digest of each input folder by its role.
+        code: digest of the code that the stage imports.
     """
     parts = {
         "stage": stage,
         "run": key,
         "config": config,
         "inputs": dict(inputs),
-        "code": code_digest(stage, task),
+        "code": code,
     }
     return digest(parts)[:16]

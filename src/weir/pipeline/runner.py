@@ -16,6 +16,7 @@ from weir.config.params import load_params
 from weir.config.problems import invalid
 from weir.config.yaml_file import read_yaml, shown
 from weir.errors import UserError
+from weir.pipeline.code import code_digest
 from weir.pipeline.fingerprint import fingerprint, folder_digest
 from weir.pipeline.layout import Layout
 from weir.pipeline.outputs import whole_output
@@ -88,7 +89,8 @@ def prepare(stage: str, name: str, seed: int | None, layout: Layout, params: Pat
             )
     output = layout.root / _output(stage, key)
     digests = {role: folder_digest(path) for role, path in inputs.items()}
-    identity = fingerprint(stage, task, key, config.model_dump(mode="json"), digests)
+    code = code_digest(stage, task)
+    identity = fingerprint(stage, key, config.model_dump(mode="json"), digests, code)
     return Job(
         stage,
         name,
