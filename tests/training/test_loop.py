@@ -11,7 +11,7 @@ import pytest
 import torch
 import training_toy
 from torch import Tensor, nn
-from training_toy import Batch, points, regression, run
+from training_toy import Batch, Poisoned, differences, points, regression, run
 
 from weir.config.training import Training
 from weir.errors import UserError
@@ -23,14 +23,6 @@ from weir.training.optimizer import build_optimizer
 from weir.training.order import Order
 from weir.training.schedule import learning_rate_factor
 from weir.training.signals import Interrupted
-
-
-def differences(a: nn.Module, b: nn.Module) -> float:
-    """Largest difference of any weight."""
-    theirs = b.state_dict()
-    return max(
-        (v.float() - theirs[k].float()).abs().max().item() for k, v in a.state_dict().items()
-    )
 
 
 def test_equals_a_loop_written_by_hand(tmp_path: Path) -> None:

@@ -6,13 +6,12 @@ import math
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import training_toy
 from torch import Tensor, nn
-from training_toy import Batch, Points, points, regression, run
+from training_toy import Batch, Poisoned, differences, points, regression, run
 
 from weir.config.training import Training
 from weir.training import stepper as stepper_module
@@ -21,18 +20,6 @@ from weir.training.finite import NonFinite
 from weir.training.loop import train
 from weir.training.order import Order
 from weir.training.signals import Interrupted
-
-
-class Poisoned(Points):
-    """Item 17 is NaN."""
-
-    def to(self, device: Any) -> Poisoned:
-        return Poisoned(self.x.to(device), self.y.to(device))
-
-    def batch(self, items: Tensor) -> Batch:
-        batch = super().batch(items)
-        batch.x[items == 17, 1] = math.nan
-        return batch
 
 
 @pytest.mark.parametrize("looking_is_free", [True, False])

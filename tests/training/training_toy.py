@@ -159,6 +159,26 @@ def serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
+def differences(a: nn.Module, b: nn.Module) -> float:
+    """Largest difference of any weight."""
+    theirs = b.state_dict()
+    return max(
+        (v.float() - theirs[k].float()).abs().max().item() for k, v in a.state_dict().items()
+    )
+
+
+class Poisoned(Points):
+    """Item 17 is NaN."""
+
+    def to(self, device: Any) -> Poisoned:
+        return Poisoned(self.x.to(device), self.y.to(device))
+
+    def batch(self, items: Tensor) -> Batch:
+        batch = super().batch(items)
+        batch.x[items == 17, 1] = math.nan
+        return batch
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["serve"]:
         serve()
