@@ -23,7 +23,7 @@ run: setup  ## The quickstart, through Snakemake, to the HTML report.
 	snakemake --cores $(CORES)
 
 test: setup  ## All tests.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	ruff check .
