@@ -39,11 +39,11 @@ def test_a_parameter_reruns_what_depends_on_it_and_going_back_nothing(checkout: 
     assert second != first
 
     changed = json.loads(checkout.dvc("params", "diff", "--json"))
-    assert changed["params.yaml"][rate] == {"old": 0.001, "new": 0.002}
+    assert changed["params.yaml"][rate].items() >= {"old": 1e-3, "new": 2e-3}.items()
     scores = json.loads(checkout.dvc("metrics", "diff", "--json"))
     assert list(scores) == ["results/evaluate/student-s0/metrics.json"]
     checkout.dvc("plots", "diff", "--out", "plots")
-    assert "horizon.csv" in (checkout.root / "plots/index.html").read_text()
+    assert "student-s0_horizon_csv" in (checkout.root / "plots/index.html").read_text()
 
     checkout.edit("params.yaml", "learning_rate: 2.0e-3", "learning_rate: 1.0e-3")
     assert checkout.executed_by_snakemake() == set(), "restored from the run-cache"

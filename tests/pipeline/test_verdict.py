@@ -151,6 +151,15 @@ def test_a_stage_that_another_dvc_writes_is_named(checkout: Checkout) -> None:
     assert checkout.planned() == STUDENT
 
 
+def test_what_a_running_stage_has_begun_to_write_is_left_alone(checkout: Checkout) -> None:
+    begun = checkout.root / "results/evaluate/.student-s0.part-abc/metrics.json"
+    begun.parent.mkdir()
+    begun.write_text("{")
+    assert checkout.planned() == set()
+    assert checkout.stale() == set()
+    assert begun.exists()
+
+
 def test_a_held_lock_is_one_line(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

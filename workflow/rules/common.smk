@@ -26,8 +26,10 @@ except WeirError as error:
     invocation.note(str(error))
     sys.exit(error.exit_code)
 
+# SIGTERM, Slurm's warning before a job is killed, is for the stage, which saves a checkpoint and
+# ends; were dvc to die of it at once, Slurm would not wait for that.
 REPRO = (
-    "dvc --wait-for-lock repro --single-item {params.stage} > {log} 2>&1"
+    "trap '' TERM; dvc --wait-for-lock repro --single-item {params.stage} > {log} 2>&1"
     " || {{ code=$?; tail -n 20 {log} >&2; exit $code; }}"
 )
 

@@ -49,7 +49,8 @@ def prune_evaluations(params: Params, layout: Layout) -> list[Path]:
     """Remove evaluations of nodes that are gone: reports read the whole folder."""
     folder = layout.root / "results" / "evaluate"
     wanted = compile_plan(params, layout)["runs"]["evaluate"]
-    gone = [path for path in folder.glob("*") if path.is_dir() and path.name not in wanted]
+    # What begins with a dot is being written by a running evaluation.
+    gone = [path for path in folder.glob("[!.]*") if path.is_dir() and path.name not in wanted]
     for path in gone:
         shutil.rmtree(path)
     return [path.relative_to(layout.root) for path in gone]
