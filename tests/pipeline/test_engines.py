@@ -73,6 +73,15 @@ def test_a_clone_pulls_and_has_nothing_to_do(done: Checkout, tmp_path: Path) -> 
     assert clone.executed_by_dvc() == set()
 
 
+def test_an_edit_of_code_reruns_what_imports_it(checkout: Checkout) -> None:
+    stage = checkout.root / "src/weir/stages/report.py"
+    stage.write_text(stage.read_text() + "\n# A remark.\n")
+    assert checkout.executed_by_dvc() == set()
+    stage.write_text(stage.read_text() + "\nEDITED = True\n")
+    assert checkout.executed_by_dvc() == {"report@all"}
+    assert checkout.planned() == set()
+
+
 def test_an_edited_graph(checkout: Checkout) -> None:
     new_node = "  again: {model: distill/student, samples: 5}\nreport:"
     checkout.edit("params.yaml", "report:", new_node)
