@@ -11,19 +11,18 @@ from checkout import STAGES, STUDENT, Checkout
 pytestmark = pytest.mark.pipeline
 
 
-def test_after_snakemake_nothing_is_left_for_dvc(done: Checkout) -> None:
-    assert done.stale() == set()
-    assert "didn't change, skipping" in done.dvc("repro")
-    assert done.executed_by_dvc() == set()
-    assert "Nothing to be done" in done.snakemake("-n")
+def test_after_snakemake_nothing_is_left_for_dvc(checkout: Checkout) -> None:
+    assert checkout.stale() == set()
+    assert "didn't change, skipping" in checkout.dvc("repro")
+    assert checkout.executed_by_dvc() == set()
+    assert "Nothing to be done" in checkout.snakemake("-n")
 
 
-def test_after_dvc_nothing_is_left_for_snakemake(fresh: Checkout, tmp_path: Path) -> None:
-    checkout = fresh.copy(tmp_path / "repository")
+def test_after_dvc_nothing_is_left_for_snakemake(untouched: Checkout) -> None:
     naive = {"fetch@river", "preprocess@river", "baseline@naive", "evaluate@naive"}
-    assert checkout.executed_by_dvc("evaluate@naive") == naive
-    assert checkout.planned("results/evaluate/naive/metrics.json") == set()
-    assert checkout.planned() == STAGES - naive
+    assert untouched.executed_by_dvc("evaluate@naive") == naive
+    assert untouched.planned("results/evaluate/naive/metrics.json") == set()
+    assert untouched.planned() == STAGES - naive
 
 
 def test_a_parameter_reruns_what_depends_on_it_and_going_back_nothing(checkout: Checkout) -> None:

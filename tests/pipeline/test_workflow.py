@@ -10,27 +10,26 @@ from checkout import STAGES, Checkout
 pytestmark = pytest.mark.pipeline
 
 
-def test_linter_and_formatter(fresh: Checkout) -> None:
-    assert "Congratulations" in fresh.snakemake("--lint")
-    fresh.run("snakefmt", "--check", "workflow")
+def test_linter_and_formatter(untouched: Checkout) -> None:
+    assert "Congratulations" in untouched.snakemake("--lint")
+    untouched.run("snakefmt", "--check", "workflow")
 
 
-def test_settings_on_the_command_line_are_refused(fresh: Checkout) -> None:
-    text = fresh.snakemake("-n", "--config", "steps=3", ok=False)
+def test_settings_on_the_command_line_are_refused(untouched: Checkout) -> None:
+    text = untouched.snakemake("-n", "--config", "steps=3", ok=False)
     assert "weir: --config steps: DVC would not see it; edit params.yaml instead" in text
     assert "Traceback" not in text
 
 
-def test_a_bad_parameter_is_one_line(fresh: Checkout, tmp_path) -> None:
-    checkout = fresh.copy(tmp_path / "repository")
-    checkout.edit("params.yaml", "conditions: 16", "condition: 16")
-    text = checkout.snakemake("-n", ok=False)
+def test_a_bad_parameter_is_one_line(untouched: Checkout) -> None:
+    untouched.edit("params.yaml", "conditions: 16", "condition: 16")
+    text = untouched.snakemake("-n", ok=False)
     assert "unknown key; did you mean 'conditions'?" in text
     assert "Traceback" not in text
 
 
-def test_slurm_gives_gpus_and_more_memory_after_a_failure(fresh: Checkout) -> None:
-    text = fresh.snakemake("-n", "--profile", "slurm")
+def test_slurm_gives_gpus_and_more_memory_after_a_failure(untouched: Checkout) -> None:
+    text = untouched.snakemake("-n", "--profile", "slurm")
     resources = dict(
         re.findall(r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    resources: (.*)", text, re.M)
     )
@@ -38,17 +37,17 @@ def test_slurm_gives_gpus_and_more_memory_after_a_failure(fresh: Checkout) -> No
     assert on_gpu == {"stage1", "stage2", "teacher", "distill", "evaluate"}
     assert resources.pop("all")
     assert all(re.search(r"mem_mb=\d+.* runtime=\d+", given) for given in resources.values())
-    local = fresh.snakemake("-n")
+    local = untouched.snakemake("-n")
     assert "gpu=1" not in local
 
 
-def test_a_single_node_gets_other_resources(fresh: Checkout) -> None:
-    text = fresh.snakemake(
+def test_a_single_node_gets_other_resources(untouched: Checkout) -> None:
+    text = untouched.snakemake(
         "-n", "--set-resources", "evaluate:mem_mb=99 if wildcards.run == 'naive' else 77"
     )
     given = dict(re.findall(r"wildcards: run=(\S+)\n    resources: .*?mem_mb=(\d+)", text))
     assert given["naive"] == "99" and given["student-s0"] == "77"
 
 
-def test_every_stage_of_dvc_is_planned(fresh: Checkout) -> None:
-    assert fresh.planned() == STAGES
+def test_every_stage_of_dvc_is_planned(untouched: Checkout) -> None:
+    assert untouched.planned() == STAGES
