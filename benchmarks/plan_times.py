@@ -9,8 +9,8 @@ small files, recorded in dvc.lock as if they had been made, and times in each of
 - the share of it that is the verdict (`weir.pipeline.invocation.begin` with its imports),
 - `dvc status`, and `dvc repro --single-item` of one stage, which every job pays.
 
-Printed as JSON: seconds of the processor (user and system), and of the wall, best of three. To build
-the thousand takes some minutes.
+Printed as JSON: seconds of the processor (user and system), and of the wall, best of three.
+Building the repository of a thousand takes some minutes.
 """
 
 from __future__ import annotations
