@@ -19,7 +19,7 @@ from weir.distillation.regression import RegressionObjective
 from weir.errors import UserError
 from weir.flows.model import FlowModel
 from weir.stages.model_folder import read_card
-from weir.stages.restore import restore
+from weir.stages.restore_flow import restore_flow
 from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
 
@@ -35,7 +35,7 @@ def run(
     """Train a copy of the teacher with a step-size input; select it on held-out conditions."""
     folder = paths.inputs["upstream"]
     data = part(task, "data").load(paths.inputs["data"])
-    teacher = restore(folder)
+    teacher = restore_flow(folder)
     pairs, settings = load_pairs(paths.inputs["teacher"], data.split("train"), teacher)
     if config.draws > pairs.output.shape[1]:
         raise UserError(

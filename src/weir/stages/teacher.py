@@ -11,7 +11,7 @@ import torch
 
 from weir.distillation.pairs import knot_times, sample_pairs
 from weir.stages.model_folder import read_card
-from weir.stages.restore import restore
+from weir.stages.restore_flow import restore_flow
 from weir.tasks import part
 from weir.training.devices import default_device
 from weir.training.progress import Progress
@@ -33,7 +33,7 @@ def run(
     """
     folder = paths.inputs["upstream"]
     data = part(task, "data").load(paths.inputs["data"])
-    model = restore(folder).to(default_device())
+    model = restore_flow(folder).to(default_device())
     conditions = data.split("train").to(default_device())
     count = min(config.conditions or len(conditions), len(conditions))
     items = torch.linspace(0, len(conditions) - 1, count).round().long()
