@@ -16,7 +16,7 @@ from weir.config.params import load_params
 from weir.config.problems import invalid
 from weir.config.yaml_file import read_yaml, shown
 from weir.errors import UserError
-from weir.pipeline.code import code_digest
+from weir.pipeline.code import SECTION_OF, code_digest
 from weir.pipeline.fingerprint import fingerprint, folder_digest
 from weir.pipeline.layout import Layout
 from weir.pipeline.outputs import whole_output
@@ -25,18 +25,7 @@ from weir.pipeline.plan import write_plan
 from weir.pipeline.provenance import provenance
 from weir.pipeline.unchanged import unchanged
 
-STAGES = {
-    "fetch": "datasets",
-    "preprocess": "datasets",
-    "stage1": "stage1",
-    "stage2": "stage2",
-    "joint": "joint",
-    "baseline": "baseline",
-    "teacher": "teacher",
-    "distill": "distill",
-    "evaluate": "evaluate",
-    "report": "report",
-}
+STAGES = {**SECTION_OF, "report": "report"}
 """Stages and the section of params.yaml from which each takes its node."""
 
 MODEL_STAGES = ("stage1", "stage2", "joint", "baseline", "distill")
