@@ -64,7 +64,7 @@ class ToyFlow(FlowModel):
     def condition(self, batch: ToyBatch) -> ToyCondition:
         return ToyCondition(batch.centre)
 
-    def colour(self, white: Tensor) -> Tensor:
+    def colour(self, white: Tensor, condition: ToyCondition) -> Tensor:
         return white
 
     def velocity(
@@ -80,6 +80,11 @@ class ToyFlow(FlowModel):
         return x
 
 
+def teacher() -> ToyFlow:
+    """The toy teacher whose pairs `collect` returns."""
+    return ToyFlow().eval()
+
+
 def exact(flow: ToyFlow, noise: Tensor, centre: Tensor) -> Tensor:
     """Where the flow ends."""
     slope = flow.slope.detach()
@@ -88,7 +93,7 @@ def exact(flow: ToyFlow, noise: Tensor, centre: Tensor) -> Tensor:
 
 def collect(chunk: int = 2_000_000, items: torch.Tensor | None = None, knots: int = 0) -> PairSet:
     """Pairs of the toy teacher, three draws of each condition."""
-    flow, data = ToyFlow().eval(), ToyData()
+    flow, data = teacher(), ToyData()
     items = torch.arange(50) if items is None else items
     parts = list(
         sample_pairs(
@@ -97,7 +102,6 @@ def collect(chunk: int = 2_000_000, items: torch.Tensor | None = None, knots: in
     )
     return PairSet(
         data,
-        flow,
         torch.cat([p.items for p in parts]),
         torch.cat([p.output for p in parts]),
         torch.cat([p.knots for p in parts]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from affine_flow import ToyData, ToyFlow, collect, exact
+from affine_flow import ToyData, ToyFlow, collect, exact, teacher
 
 from weir.distillation.pairs import PairSet, sample_pairs, white_noise
 
@@ -30,7 +30,7 @@ def test_outputs_are_the_exact_ends_of_the_stored_noise() -> None:
     pairs = collect()
     batch = pairs.batch(torch.arange(50))
     torch.testing.assert_close(
-        batch.output, exact(pairs.teacher, batch.noise, batch.batch.centre), atol=1e-4, rtol=0
+        batch.output, exact(teacher(), batch.noise, batch.batch.centre), atol=1e-4, rtol=0
     )
 
 
@@ -38,8 +38,8 @@ def test_reintegration_of_stored_noise_finds_the_output() -> None:
     pairs = collect()
     batch = pairs.batch(torch.arange(16))
     with torch.no_grad():
-        condition = pairs.teacher.condition(batch.batch)
-        again = pairs.teacher.transport(batch.noise, condition, steps=50, solver="heun").final
+        condition = teacher().condition(batch.batch)
+        again = teacher().transport(batch.noise, condition, steps=50, solver="heun").final
     torch.testing.assert_close(again, batch.output, atol=1e-4, rtol=0)
 
 
@@ -89,8 +89,6 @@ def test_fewer_draws_can_be_asked_for_than_are_stored() -> None:
 def test_pairs_that_do_not_fit_are_refused() -> None:
     good = collect()
     with pytest.raises(ValueError, match="49 items"):
-        PairSet(good.data, good.teacher, good.items[:-1], good.output, good.knots, good.times, 7)
+        PairSet(good.data, good.items[:-1], good.output, good.knots, good.times, 7)
     with pytest.raises(ValueError, match="4 draws wanted of 3"):
-        PairSet(
-            good.data, good.teacher, good.items, good.output, good.knots, good.times, 7, draws=4
-        )
+        PairSet(good.data, good.items, good.output, good.knots, good.times, 7, draws=4)

@@ -38,6 +38,7 @@ class StudentObjective(Objective):
     def forward(self, batch: PairBatch, progress: float) -> dict[str, Tensor]:
         """`loss`; when evaluating also `crps`, `energy` of one-step draws against the teacher's."""
         condition = self.model.condition(batch.batch)
+        batch = batch.coloured(self.model, condition)
         loss = self.loss(batch, condition)
         if self.energy_weight:
             made = fresh_draws(self.model, batch, condition)

@@ -45,13 +45,20 @@ class PairBatch(NamedTuple):
 
     Attributes:
         batch: the data set's own batch, from which a model computes its condition.
-        path: `[condition, draw, point, *event]`: noise, stored knots, output.
+        path: `[condition, draw, point, *event]`: noise, stored knots, output. As a data set
+            gives it, the noise is white.
         times: `[point]`, the times of the path's points, 0 first and 1 last.
     """
 
     batch: Any
     path: Tensor
     times: Tensor
+
+    def coloured(self, model: FlowModel, condition: Any) -> PairBatch:
+        """The same with the noise turned into the flow's source."""
+        with torch.no_grad():
+            noise = model.colour(self.noise, condition)
+        return self._replace(path=torch.cat([noise[:, :, None], self.path[:, :, 1:]], 2))
 
     @property
     def noise(self) -> Tensor:
@@ -119,7 +126,11 @@ def sample_pairs(
             condition = teacher.condition(data.batch(some))
             white = white_noise(seed, some, draws, teacher.event).to(condition[0].device)
             solution = teacher.transport(
-                teacher.colour(white), condition, steps=steps, solver=solver, knots=knots + 2
+                teacher.colour(white, condition),
+                condition,
+                steps=steps,
+                solver=solver,
+                knots=knots + 2,
             )
             path = solution.knots.movedim(0, 2).cpu()
             yield Pairs(some, path[:, :, -1].clone(), path[:, :, 1:-1].clone())
@@ -131,7 +142,6 @@ class PairSet:
 
     Attributes:
         data: the conditions' data set.
-        teacher: colours the white noise.
         items: `[condition]` int64 numbers in `data`.
         output: `[condition, draw, *event]`.
         knots: `[condition, draw, knot, *event]`, the knot axis possibly empty.
@@ -141,7 +151,6 @@ class PairSet:
     """
 
     data: Conditions
-    teacher: FlowModel
     items: Tensor
     output: Tensor
     knots: Tensor
@@ -151,15 +160,20 @@ class PairSet:
 
     def __post_init__(self) -> None:
         conditions, stored = self.output.shape[:2]
-        expected = (conditions, stored, len(self.times) - 2, *self.teacher.event)
+        expected = (conditions, stored, len(self.times) - 2, *self.event)
         if len(self.items) != conditions or self.knots.shape != expected:
             raise ValueError(
                 f"pairs do not fit together: {len(self.items)} items, output of shape "
                 f"{list(self.output.shape)}, knots of shape {list(self.knots.shape)} "
-                f"at {len(self.times)} times, events of shape {list(self.teacher.event)}"
+                f"at {len(self.times)} times"
             )
         if self.draws is not None and not 1 <= self.draws <= stored:
             raise ValueError(f"{self.draws} draws wanted of {stored} stored per condition")
+
+    @property
+    def event(self) -> tuple[int, ...]:
+        """Shape of one event."""
+        return tuple(self.output.shape[2:])
 
     def __len__(self) -> int:
         return len(self.items)
@@ -168,7 +182,6 @@ class PairSet:
         """The same pairs with everything on `device`."""
         return PairSet(
             self.data.to(device),
-            self.teacher.to(device),
             self.items,
             self.output.to(device),
             self.knots.to(device),
@@ -182,11 +195,9 @@ class PairSet:
         items = items.cpu()
         chosen = self.items[items]
         count = self.output.shape[1] if self.draws is None else self.draws
-        white = white_noise(self.seed, chosen, count, self.teacher.event)
+        white = white_noise(self.seed, chosen, count, self.event)
         on = self.output.device
-        with torch.no_grad():
-            noise = self.teacher.colour(white.to(on))
         at = items.to(on)
         inner, output = self.knots[at][:, :count], self.output[at][:, :count]
-        path = torch.cat([noise[:, :, None], inner, output[:, :, None]], 2)
+        path = torch.cat([white.to(on)[:, :, None], inner, output[:, :, None]], 2)
         return PairBatch(self.data.batch(chosen), path, self.times)

@@ -37,12 +37,20 @@ class FlowModel(nn.Module):
     solver: SolverName = "midpoint"
     student: bool = False
 
+    def items(self, data: Any) -> Any:
+        """The data set that the flow is trained on, made of the task's: itself, or its latents."""
+        return data
+
+    def queries(self, data: Any) -> Any:
+        """The data set of conditions that a teacher samples to be distilled."""
+        return self.items(data)
+
     def condition(self, batch: Any) -> Any:
         """What the velocity depends on, computed once per item of a data set's batch."""
         raise NotImplementedError
 
-    def colour(self, white: Tensor) -> Tensor:
-        """Standard normal noise turned into the flow's source, same shape."""
+    def colour(self, white: Tensor, condition: Any) -> Tensor:
+        """Standard normal noise `[condition, draw, *event]` turned into the flow's source."""
         raise NotImplementedError
 
     def velocity(self, x: Tensor, t: Tensor, condition: Any, step: Tensor | None = None) -> Tensor:
@@ -66,7 +74,7 @@ class FlowModel(nn.Module):
         """Noise `[condition, draw, *event]`."""
         lead: Tensor = condition[0]
         white = torch.randn(len(lead), draws, *self.event, generator=generator, device=lead.device)
-        return self.colour(white)
+        return self.colour(white, condition)
 
     def jump(self, x: Tensor, r: Tensor, t: Tensor, condition: Any) -> Tensor:
         """Mean velocity `u` of a student between times r and t: `x_t = x_r + (t - r) u`."""

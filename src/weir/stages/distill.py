@@ -36,7 +36,8 @@ def run(
     folder = paths.inputs["upstream"]
     data = part(task, "data").load(paths.inputs["data"])
     teacher = restore_flow(folder)
-    pairs, settings = load_pairs(paths.inputs["teacher"], data.split("train"), teacher)
+    queries = teacher.queries(data.split("train"))
+    pairs, settings = load_pairs(paths.inputs["teacher"], queries)
     if config.draws > pairs.output.shape[1]:
         raise UserError(
             f"distill.{name}.draws: is {config.draws}, but the teacher stored "
@@ -65,7 +66,7 @@ def run(
     )
 
 
-def load_pairs(folder: Path, conditions: Any, teacher: FlowModel) -> tuple[PairSet, dict[str, Any]]:
+def load_pairs(folder: Path, conditions: Any) -> tuple[PairSet, dict[str, Any]]:
     """The stored pairs of a teacher folder, and the teacher's settings.
 
     Raises:
@@ -80,7 +81,7 @@ def load_pairs(folder: Path, conditions: Any, teacher: FlowModel) -> tuple[PairS
         else:
             knots = output.new_empty(*output.shape[:2], 0, *output.shape[2:])
         times = torch.tensor(card["times"])
-        pairs = PairSet(conditions, teacher, items, output, knots, times, card["seed"])
+        pairs = PairSet(conditions, items, output, knots, times, card["seed"])
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{folder}: is no whole teacher folder ({error}); remove it and run its stage again"
@@ -96,7 +97,6 @@ def divide(pairs: PairSet, config: Distill) -> tuple[PairSet, PairSet]:
     def some(part: slice, draws: int | None) -> PairSet:
         return PairSet(
             pairs.data,
-            pairs.teacher,
             pairs.items[part],
             pairs.output[part],
             pairs.knots[part],

@@ -34,7 +34,7 @@ def run(
     folder = paths.inputs["upstream"]
     data = part(task, "data").load(paths.inputs["data"])
     model = restore_flow(folder).to(default_device())
-    conditions = data.split("train").to(default_device())
+    conditions = model.queries(data.split("train").to(default_device()))
     count = min(config.conditions or len(conditions), len(conditions))
     items = torch.linspace(0, len(conditions) - 1, count).round().long()
     settings = config.model_dump(mode="json")

@@ -156,7 +156,7 @@ class ResidualFlow(FlowModel):
         """Residuals `[batch, variable, horizon]` of futures `[batch, horizon, variable]`."""
         return condition.residual.score(future.mT) / self.spread
 
-    def colour(self, white: Tensor) -> Tensor:
+    def colour(self, white: Tensor, condition: WindowCondition) -> Tensor:
         """White noise `[..., variable, horizon]` with the residuals' covariance."""
         return self.noise.colour(white)
 
