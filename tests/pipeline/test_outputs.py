@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,21 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
         (folder / "half").write_text("1")
         raise RuntimeError
     assert [path.name for path in target.iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_killed_process_left_is_removed_but_not_a_living_ones(tmp_path: Path) -> None:
+    kill = (
+        "import os, pathlib, signal, sys; from weir.pipeline.outputs import whole_output\n"
+        "with whole_output(pathlib.Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'half').write_text('1'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", kill, str(tmp_path / "a")], check=False)
+    (left,) = tmp_path.iterdir()
+    with whole_output(tmp_path / "a") as living:
+        assert not left.exists()
+        with whole_output(tmp_path / "a"):
+            assert living.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
