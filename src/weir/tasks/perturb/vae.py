@@ -1,0 +1,207 @@
+"""Variational autoencoder of counts: an intrinsic and a technical latent, negative-binomial counts.
+
+A cell's log-normalised expression gives two latents, `z_int` (what the cell is and does) and
+`z_tech` (what the measurement did to it). They and the batch give shares of the genes that sum to
+one; times the library they are the means of negative-binomial counts, whose inverse dispersion
+`theta` belongs to the gene.
+
+References:
+    Lopez et al., Deep generative modeling for single-cell transcriptomics, Nature Methods 2018.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from weir.tasks.perturb.cells import Cells
+
+LOG_VARIANCE = (-10.0, 10.0)
+"""Range to which log-variances are clamped."""
+THETA = (1e-3, 1e6)
+"""Range of the inverse dispersion; at its top the counts are Poisson for all purposes."""
+
+
+class Posterior(NamedTuple):
+    """Normal laws of a cell's latents.
+
+    Attributes:
+        mean: `[cell, d_int]`, of the intrinsic latent.
+        log_variance: `[cell, d_int]`, in [-10, 10].
+        tech_mean: `[cell, d_tech]`, of the technical latent.
+        tech_log_variance: `[cell, d_tech]`, in [-10, 10].
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+    tech_mean: Tensor
+    tech_log_variance: Tensor
+
+    def sample(self, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """One draw of `z_int` and `z_tech`."""
+        return (
+            normal_draw(self.mean, self.log_variance, generator),
+            normal_draw(self.tech_mean, self.tech_log_variance, generator),
+        )
+
+
+class NBVAE(nn.Module):
+    """Negative-binomial autoencoder of cells.
+
+    Args:
+        genes: number of genes.
+        batches: known batches; codes run from 1, and 0 is an unknown batch.
+        scale: library to which the encoder's input is normalised.
+        d_int: width of the intrinsic latent.
+        d_tech: width of the technical latent.
+        hidden: width of the hidden layers.
+        layers: hidden layers of the encoder, and of the decoder.
+        dropout: dropout of the hidden layers.
+        linear_skip: let the latents also move the decoder's logits linearly, so that a shift of
+            the latent is, in the first place, a factor on each gene whatever the cell.
+    """
+
+    batch_share: Tensor
+
+    def __init__(
+        self,
+        genes: int,
+        batches: int,
+        scale: float,
+        *,
+        d_int: int = 20,
+        d_tech: int = 4,
+        hidden: int = 256,
+        layers: int = 1,
+        dropout: float = 0.1,
+        linear_skip: bool = True,
+    ) -> None:
+        super().__init__()
+        self.genes, self.batches, self.scale = genes, batches, scale
+        self.d_int, self.d_tech = d_int, d_tech
+        self.encoder = Trunk(genes, batches, hidden, layers, dropout)
+        self.posterior = nn.Linear(hidden, 2 * (d_int + d_tech))
+        self.decoder = Trunk(d_int + d_tech, batches, hidden, layers, dropout)
+        self.output = nn.Linear(hidden, genes)
+        nn.init.normal_(self.output.weight, std=0.1 / math.sqrt(hidden))
+        nn.init.zeros_(self.output.bias)
+        self.skip = nn.Linear(d_int + d_tech, genes, bias=False) if linear_skip else None
+        if self.skip is not None:
+            nn.init.normal_(self.skip.weight, std=0.01)
+        self.theta_logit = nn.Parameter(torch.zeros(genes))
+        self.prior_mean = nn.Parameter(torch.zeros(batches, d_tech))
+        self.prior_log_variance = nn.Parameter(torch.zeros(batches, d_tech))
+        self.register_buffer("batch_share", torch.full((batches,), 1 / max(batches, 1)))
+
+    @property
+    def theta(self) -> Tensor:
+        """Inverse dispersion, `[gene]`: the variance is `mean + mean^2 / theta`."""
+        low, high = (math.log(bound) for bound in THETA)
+        return (low + (high - low) * self.theta_logit.sigmoid()).exp()
+
+    def encode(self, cells: Cells) -> Posterior:
+        """Laws of the latents of cells."""
+        expression = torch.log1p(cells.counts * (self.scale / cells.library)[:, None])
+        found = self.posterior(self.encoder(expression, cells.batch))
+        widths = (self.d_int, self.d_int, self.d_tech, self.d_tech)
+        mean, log_variance, tech_mean, tech_log_variance = found.split(widths, -1)
+        return Posterior(
+            mean,
+            log_variance.clamp(*LOG_VARIANCE),
+            tech_mean,
+            tech_log_variance.clamp(*LOG_VARIANCE),
+        )
+
+    def logits(self, z_int: Tensor, z_tech: Tensor, batch: Tensor) -> Tensor:
+        """Unnormalised log shares of the genes, `[..., gene]`; the leading axes broadcast."""
+        lead = torch.broadcast_shapes(z_int.shape[:-1], z_tech.shape[:-1], batch.shape)
+        z = torch.cat([z_int.expand(*lead, -1), z_tech.expand(*lead, -1)], -1)
+        logits = self.output(self.decoder(z, batch))
+        return logits if self.skip is None else logits + self.skip(z)
+
+    def rate(self, z_int: Tensor, z_tech: Tensor, batch: Tensor, library: Tensor) -> Tensor:
+        """Mean counts, `[..., gene]`, which add up to the library.
+
+        Args:
+            z_int: `[..., d_int]`.
+            z_tech: `[..., d_tech]`.
+            batch: `[...]` int64 codes, 0 where unknown.
+            library: `[...]`.
+        """
+        return F.softmax(self.logits(z_int, z_tech, batch), -1) * library[..., None]
+
+    def prior_tech(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of `p(z_tech | batch)`, `[..., d_tech]` each.
+
+        An unknown batch has the mean and variance of the mixture of all known ones, by their
+        share of the training cells; where none is known, the law is standard normal.
+        """
+        mean, log_variance = self.prior_mean, self.prior_log_variance.clamp(*LOG_VARIANCE)
+        if self.batches == 0:
+            pooled, spread = mean.new_zeros(1, self.d_tech), mean.new_ones(1, self.d_tech)
+        else:
+            share = self.batch_share[:, None]
+            pooled = (share * mean).sum(0, keepdim=True)
+            spread = (share * (log_variance.exp() + (mean - pooled).square())).sum(0, keepdim=True)
+        mean = torch.cat([pooled, mean])
+        log_variance = torch.cat([spread.log(), log_variance])
+        return F.embedding(batch, mean), F.embedding(batch, log_variance)
+
+    def draw(self, rate: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Counts of the law with means `rate` `[..., gene]`, in the same shape."""
+        theta = self.theta.detach().expand_as(rate)
+        gamma = torch._standard_gamma(theta.contiguous(), generator=generator)
+        return torch.poisson(rate.detach() * gamma / theta, generator=generator)
+
+
+class Trunk(nn.Module):
+    """Hidden layers (linear, layer norm, SiLU) over an input and a batch.
+
+    Args:
+        width: width of the input.
+        batches: known batches; code 0 is an unknown one.
+        hidden: width of the hidden layers.
+        layers: their number.
+        dropout: dropout after each.
+    """
+
+    def __init__(self, width: int, batches: int, hidden: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.input = nn.Linear(width, hidden)
+        # An embedding added before the norm is a one-hot input, without building one.
+        self.batch = nn.Embedding(batches + 1, hidden)
+        nn.init.normal_(self.batch.weight, std=0.01)
+        self.first = nn.Sequential(nn.LayerNorm(hidden), nn.SiLU(), nn.Dropout(dropout))
+        self.rest = nn.Sequential(*(_layer(hidden, dropout) for _ in range(layers - 1)))
+
+    def forward(self, x: Tensor, batch: Tensor) -> Tensor:
+        """`[..., width]` and `[...]` to `[..., hidden]`."""
+        return self.rest(self.first(self.input(x) + self.batch(batch)))
+
+
+def _layer(hidden: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.SiLU(), nn.Dropout(dropout)
+    )
+
+
+def normal_draw(
+    mean: Tensor, log_variance: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """A draw of independent normals, in the shape of `mean`."""
+    noise = torch.empty_like(mean).normal_(generator=generator)
+    return mean + (0.5 * log_variance).exp() * noise
+
+
+def normal_kl(
+    mean: Tensor, log_variance: Tensor, prior_mean: Tensor, prior_log_variance: Tensor
+) -> Tensor:
+    """Kullback-Leibler divergence of one normal law from another, elementwise, in nats."""
+    shift = (mean - prior_mean).square() * (-prior_log_variance).exp()
+    difference = log_variance - prior_log_variance
+    return 0.5 * (difference.exp() - 1 - difference + shift)
