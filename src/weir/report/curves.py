@@ -13,6 +13,7 @@ from weir.report.entries import Entry, definitions, featured, ranked
 from weir.report.evaluation import Definition
 from weir.report.figure import Figure, Margins, View, draw
 from weir.report.numbers import compact, number
+from weir.report.points import thin
 from weir.report.theme import light
 
 MARKERS = {
@@ -258,7 +259,8 @@ def _loss(row: Entry) -> str:
                 values = kept[column]
                 if not thick:
                     values = values.rolling(max(len(kept) // 50, 1), min_periods=1).mean()
-                steps, values = _thin(kept["step"].to_numpy(), values.to_numpy(), 240)
+                places = thin(len(kept), 240)
+                steps, values = kept["step"].to_numpy()[places], values.to_numpy()[places]
                 axes.plot(
                     steps,
                     values,
@@ -278,11 +280,3 @@ def _loss(row: Entry) -> str:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 0)))
 
     return draw(paint, f"Training and validation loss of {row.label}", 290, 200)
-
-
-def _thin(x: np.ndarray, y: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most `most` points, evenly spaced, ends included."""
-    if len(x) <= most:
-        return x, y
-    keep = np.unique(np.linspace(0, len(x) - 1, most).round().astype(int))
-    return x[keep], y[keep]

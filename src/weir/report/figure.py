@@ -166,9 +166,18 @@ def _inline(svg: str, alt: str, width: float, height: float) -> str:
 
 
 def _path(data: str) -> str:
-    """The same path in fewer bytes: after a first L the coordinates of lines need no letter."""
+    """The same path in fewer bytes: after a first L the coordinates of lines need no letter.
+
+    A dot (a line of no length) is said once, however many fall on it.
+    """
     data = " ".join(data.split())
+    if _DOTS.fullmatch(data):
+        return "".join(f"M{place}h0" for place in dict.fromkeys(_DOT.findall(data)))
     return re.sub(r"(?<=\d) L (?=[-\d])", " ", re.sub(r"^(M [-\d.]+ [-\d.]+) L ", r"\1 ", data))
+
+
+_DOT = re.compile(r"M ([-\d.]+ [-\d.]+) L \1")
+_DOTS = re.compile(r"(?:M ([-\d.]+ [-\d.]+) L \1 ?)+")
 
 
 def _outside_text(
