@@ -1,0 +1,335 @@
+"""The flow of a cell's intrinsic latent, from noise or from a control cell."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from weir.errors import UserError
+from weir.flows.model import FlowModel
+from weir.flows.paths import Path, PathName
+from weir.flows.solvers import SolverName, integrate
+from weir.tasks.perturb.calibration import ContextRatio
+from weir.tasks.perturb.context import ContextEncoder, Role
+from weir.tasks.perturb.coupling import CouplingName
+from weir.tasks.perturb.field import PerturbationField
+from weir.tasks.perturb.generate import respond
+from weir.tasks.perturb.latents import (
+    CellQuery,
+    EncodedCells,
+    LatentBatch,
+    LatentSet,
+    QuerySet,
+    latent_set,
+    posterior_draw,
+    query_set,
+)
+from weir.tasks.perturb.perturbation import DoseCurve, PerturbationAdapter
+from weir.tasks.perturb.vae import NBVAE
+from weir.tasks.perturb.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from weir.tasks.perturb.cells import Cells, CellSet
+    from weir.tasks.perturb.responder import Generated
+
+SourceName = Literal["control", "noise"]
+Estimand = Literal["edit", "population"]
+
+
+class CellCondition(NamedTuple):
+    """What the flow of a cell depends on, and what decodes its latent; axis 0 is the cell.
+
+    Attributes:
+        mean: `[cell, d_int]`, the source cell's standardised latent.
+        deviation: `[cell, d_int]`, its posterior standard deviation.
+        base: `[cell, context]`, context of the base field.
+        effect: `[cell, context]`, context of the perturbation part.
+        alpha: `[cell, alpha]`, the perturbation; zero without.
+        tech: `[cell, d_tech]`, technical latent.
+        library: `[cell]`.
+        batch: `[cell]` int64.
+        place: `[cell]` int64, matched context plus one, 0 for none.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    base: Tensor
+    effect: Tensor
+    alpha: Tensor
+    tech: Tensor
+    library: Tensor
+    batch: Tensor
+    place: Tensor
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """How items are made of cells, see `weir.tasks.perturb.latents.latent_set`."""
+
+    coupling: CouplingName = "optimal"
+    rounds: int = 8
+    size: int = 1024
+    balance: float = 0.0
+    seed: int = 0
+
+
+class CellFlow(FlowModel):
+    """Law of the intrinsic latent of perturbed cells, given a control cell or from noise.
+
+    With source `control` the flow starts at the control cell's own latent and has no base field:
+    without a perturbation the cell stays what it is. With source `noise` it starts at white noise;
+    the base is learnt from all cells, and a cell is edited by following its equation back to
+    the noise under its own condition and forth again under the wanted one.
+
+    The autoencoder is part of the model, so that one folder holds all that generating needs.
+    Latents are standardised; posterior draws of a source and of its partner share their noise,
+    which is the optimal transport between their posteriors.
+
+    Args:
+        vae: the first stage.
+        vocabulary: of the data.
+        source: where the flow starts.
+        path: interpolation between source and data; `linear` for source `control`.
+        roles: what enters the base's context.
+        effect_roles: what enters the perturbation part's context.
+        context: width of contexts.
+        unknown: chance of dropping a code of the context in training.
+        alpha: width of the perturbation vector.
+        curve: dose curve.
+        interaction: rank of the pairwise interaction; 0 for none.
+        basis: number of perturbation fields.
+        width: hidden width of the field.
+        layers: residual layers of the field.
+        dropout: dropout of the field.
+        calibrate: correct decoded means, see `weir.tasks.perturb.calibration`.
+        keep_noise: carry an edited cell's count noise over, see `weir.tasks.perturb.carry`.
+        pairing: how training items are made.
+        frozen: keep the autoencoder as it is, without gradient and in evaluation mode.
+        steps: default solver steps.
+        solver: default solver.
+        student: build the network with the step-size input of a student.
+    """
+
+    latent_mean: Tensor
+    latent_sd: Tensor
+    conditions: Tensor
+    contexts: Tensor
+    log_library: Tensor
+
+    def __init__(
+        self,
+        vae: NBVAE,
+        vocabulary: Vocabulary,
+        *,
+        source: SourceName = "control",
+        path: PathName = "linear",
+        roles: tuple[Role, ...] = ("batch", "cell_type", "niche"),
+        effect_roles: tuple[Role, ...] = (),
+        context: int = 32,
+        unknown: float = 0.1,
+        alpha: int = 32,
+        curve: DoseCurve = "hill",
+        interaction: int = 8,
+        basis: int = 8,
+        width: int = 256,
+        layers: int = 3,
+        dropout: float = 0.0,
+        calibrate: bool = True,
+        keep_noise: bool = True,
+        pairing: Pairing | None = None,
+        frozen: bool = True,
+        steps: int = 4,
+        solver: SolverName = "midpoint",
+        student: bool = False,
+    ) -> None:
+        super().__init__()
+        if source == "control" and path != "linear":
+            raise ValueError("a flow from control cells needs the linear path")
+        self.event = (vae.d_int,)
+        self.vae, self.vocabulary = vae, vocabulary
+        self.start: SourceName = source
+        self.path = Path(path)
+        self.pairing = Pairing() if pairing is None else pairing
+        self.keep_noise, self.frozen, self.student = keep_noise, frozen, student
+        self.steps, self.solver = steps, solver
+        v = vocabulary
+        contexts = {"width": context, "unknown": unknown}
+        self.base = ContextEncoder(
+            v.batches,
+            v.cell_types,
+            v.niche,
+            roles=roles if source == "noise" else (),
+            **contexts,
+        )
+        self.effect = ContextEncoder(
+            v.batches, v.cell_types, v.niche, roles=effect_roles, **contexts
+        )
+        self.adapter = PerturbationAdapter(
+            v.unit, context, width=alpha, curve=curve, interaction=interaction
+        )
+        self.network = PerturbationField(
+            vae.d_int,
+            context,
+            alpha,
+            base=source == "noise",
+            basis=basis,
+            width=width,
+            layers=layers,
+            dropout=dropout,
+            student=student,
+        )
+        self.ratio = ContextRatio(int(v.contexts.max()), vae.genes) if calibrate else None
+        self.register_buffer("latent_mean", torch.zeros(vae.d_int))
+        self.register_buffer("latent_sd", torch.ones(vae.d_int))
+        self.register_buffer("conditions", v.conditions, persistent=False)
+        self.register_buffer("contexts", v.contexts, persistent=False)
+        self.register_buffer("log_library", torch.tensor(v.log_library), persistent=False)
+        if frozen:
+            vae.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> CellFlow:
+        """As usual, but a frozen autoencoder stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.vae.eval()
+        return self
+
+    def as_student(self) -> CellFlow:
+        """A copy with a step-size input that does nothing yet; its autoencoder is frozen."""
+        student = copy.deepcopy(self)
+        student.network.add_step()
+        student.student = student.frozen = True
+        student.vae.requires_grad_(False)
+        return student.train(self.training)
+
+    def items(self, data: CellSet) -> LatentSet:
+        """The cells' latents, computed once; see `weir.tasks.perturb.latents.latent_set`."""
+        how = self.pairing
+        return latent_set(
+            self.vae.eval(),
+            data,
+            self.conditions,
+            self.latent_sd,
+            paired=self.start == "control",
+            balance=how.balance,
+            coupling=how.coupling,
+            rounds=how.rounds,
+            size=how.size,
+            seed=how.seed,
+        )
+
+    def queries(self, data: CellSet) -> QuerySet:
+        """Every control cell under every condition, the control's own only if that moves it."""
+        first = 1 if self.start == "control" else 0
+        return query_set(self.vae.eval(), data, self.conditions[first:])
+
+    def query(self, cells: Cells, doses: Tensor | None = None) -> CellQuery:
+        """Cells under `doses`, `[cell, perturbation]`, their own by default."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            encoded = EncodedCells(
+                *self.vae.encode(cells), cells.library, cells.batch, cells.cell_type, cells.niche
+            )
+        return CellQuery(encoded, cells.doses if doses is None else doses)
+
+    def condition(self, batch: CellQuery | LatentBatch | Cells) -> CellCondition:
+        """The condition of queries, or of cells under their own doses."""
+        if isinstance(batch, LatentBatch):
+            batch = batch.query
+        if not isinstance(batch, CellQuery):
+            batch = self.query(batch)
+        cells, doses = batch
+        effect = self.effect(cells.codes)
+        return CellCondition(
+            self.standardise(cells.mean),
+            (0.5 * cells.log_variance).exp() / self.latent_sd,
+            self.base(cells.codes),
+            effect,
+            self.adapter(doses, effect),
+            cells.tech_mean,
+            cells.library,
+            cells.batch,
+            self.contexts[cells.batch, cells.cell_type],
+        )
+
+    def standardise(self, latent: Tensor) -> Tensor:
+        """Latents `[..., d_int]` in units of the training cells."""
+        return (latent - self.latent_mean) / self.latent_sd
+
+    def colour(self, white: Tensor, condition: CellCondition) -> Tensor:
+        """White noise `[cell, draw, d_int]`, or posterior draws of the source cells."""
+        if self.start == "noise":
+            return white
+        return posterior_draw(white, condition.mean, condition.deviation)
+
+    def velocity(
+        self, x: Tensor, t: Tensor, condition: CellCondition, step: Tensor | None = None
+    ) -> Tensor:
+        """`dx/dt` of latents `[cell, draw, d_int]`."""
+        learnt = self.network(x, t, condition.base, condition.effect, condition.alpha, step)
+        if self.start == "control":
+            return learnt
+        gain = self.path.gaussian_gain(t, step)
+        return learnt + gain.reshape(gain.shape + (1,) * (x.ndim - gain.ndim)) * x
+
+    def decode(self, x: Tensor, condition: CellCondition) -> Tensor:
+        """Mean counts `[cell, draw, gene]` of latents `[cell, draw, d_int]`."""
+        rate = self.vae.rate(
+            x * self.latent_sd + self.latent_mean,
+            condition.tech[:, None],
+            condition.batch[:, None],
+            condition.library[:, None],
+        )
+        return rate if self.ratio is None else self.ratio(rate, condition.place)
+
+    def invert(
+        self,
+        x: Tensor,
+        condition: CellCondition,
+        *,
+        steps: int | None = None,
+        solver: SolverName | None = None,
+    ) -> Tensor:
+        """The noise `[cell, draw, d_int]` from which latents come under `condition`.
+
+        Raises:
+            UserError: the model is a student, whose jumps cannot be followed back.
+        """
+        if self.student:
+            raise UserError(
+                "estimand: a student cannot edit by abduction; ask for `population`, or evaluate "
+                "its teacher"
+            )
+        return integrate(
+            lambda x, t: self.velocity(x, t, condition),
+            x,
+            steps=self.steps if steps is None else steps,
+            solver=self.solver if solver is None else solver,
+            start=1.0,
+            end=0.0,
+        ).final
+
+    def respond(
+        self,
+        sources: Cells,
+        target: Tensor,
+        *,
+        steps: int | None = None,
+        solver: SolverName | None = None,
+        estimand: Estimand | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Generated:
+        """One generated cell per source cell, see `weir.tasks.perturb.generate.respond`."""
+        return respond(
+            self,
+            sources,
+            target,
+            steps=steps,
+            solver=solver,
+            estimand=estimand,
+            generator=generator,
+        )

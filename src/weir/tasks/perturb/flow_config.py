@@ -1,0 +1,144 @@
+"""Nodes of params.yaml for the flow of perturbed cells."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from weir.config.base import Config, NodeName
+from weir.config.training import Training
+from weir.tasks.perturb.stage1_config import Autoencoder, Independence, Prior
+
+RoleName = Literal["batch", "cell_type", "niche"]
+
+
+class Context(Config):
+    """What is told of a cell besides its latent."""
+
+    width: PositiveInt = Field(32, description="Width of a context.")
+    roles: list[RoleName] = Field(
+        default_factory=lambda: ["batch", "cell_type", "niche"],
+        description="What the base field sees; used by source `noise` only.",
+    )
+    effect_roles: list[RoleName] = Field(
+        default_factory=list,
+        description="What the perturbation's part sees besides the latent; a role whose value was "
+        "never perturbed in training counts as unknown there.",
+    )
+    unknown: float = Field(0.1, ge=0, lt=1, description="Chance of dropping a code in training.")
+
+
+class Perturbation(Config):
+    """Shape of the perturbation adapter."""
+
+    width: PositiveInt = Field(32, description="Width of a perturbation's vector.")
+    dose: Literal["hill", "log", "hill_and_log"] = Field(
+        "hill", description="Dose curve: saturating, logarithmic, or both (not monotone then)."
+    )
+    interaction: NonNegativeInt = Field(
+        8, description="Rank of the term of two perturbations together; 0 for none."
+    )
+
+
+class Fields(Config):
+    """Shape of the velocity network."""
+
+    width: PositiveInt = Field(256, description="Hidden width.")
+    layers: PositiveInt = Field(3, description="Residual layers.")
+    basis: PositiveInt = Field(8, description="Fields that a perturbation combines.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the layers.")
+
+
+class Coupling(Config):
+    """Pairs of control and perturbed cells inside a matched context; for source `control`."""
+
+    coupling: Literal["optimal", "random"] = Field(
+        "optimal", description="Optimal transport of the latents, or random pairs (an ablation)."
+    )
+    rounds: PositiveInt = Field(
+        8, description="Draws of the pairing, since the two sides differ in number."
+    )
+    size: PositiveInt = Field(1024, description="Most cells paired at once.")
+
+
+class CellFlowSettings(Config):
+    """The generative process of the intrinsic latent."""
+
+    source: Literal["control", "noise"] = Field(
+        "control", description="Where the flow starts: at a control cell, or at noise."
+    )
+    path: Literal["linear", "trigonometric"] = Field(
+        "linear", description="Interpolation between source and data; linear from a control cell."
+    )
+    context: Context = Field(default_factory=Context, description="Context of a cell.")
+    perturbation: Perturbation = Field(
+        default_factory=Perturbation, description="Perturbation adapter."
+    )
+    field: Fields = Field(default_factory=Fields, description="Velocity network.")
+    coupling: Coupling = Field(default_factory=Coupling, description="Pairs of cells.")
+    balance: float = Field(
+        0.5, ge=0, le=1, description="0 weighs cells alike, 1 groups of context and condition."
+    )
+    calibrate: bool = Field(
+        True, description="Correct decoded means by the control cells of each context."
+    )
+    keep_noise: bool = Field(
+        True,
+        description="Carry an edited cell's count noise over by quantiles; off draws it anew.",
+    )
+    time_sampling: Literal["uniform", "logit_normal"] = Field(
+        "uniform", description="Law of the training times."
+    )
+    draws: PositiveInt = Field(1, description="Posterior draws and times of a cell in a batch.")
+    energy_weight: NonNegativeFloat = Field(
+        0.0, description="Weight of the energy distance between generated and true latents."
+    )
+    energy_steps: PositiveInt = Field(2, description="Euler steps of the cells generated for it.")
+
+    @model_validator(mode="after")
+    def _path_fits(self) -> Self:
+        if self.source == "control" and self.path != "linear":
+            raise ValueError("path must be linear for source control: other paths move the cell")
+        return self
+
+
+class PerturbStage2(CellFlowSettings):
+    """Stage 2: a flow of the intrinsic latent, on a frozen autoencoder."""
+
+    stage1: NodeName = Field(description="The stage1 node whose latents are modelled.")
+    training: Training = Field(
+        default_factory=lambda: Training(batch_size=256), description="Optimisation."
+    )
+
+
+class PerturbJoint(CellFlowSettings):
+    """Autoencoder and flow trained together: the flow's gradient reaches the encoder."""
+
+    dataset: NodeName = Field(description="The dataset node to train on.")
+    network: Autoencoder = Field(
+        default_factory=Autoencoder, description="Shape of the autoencoder."
+    )
+    prior: Prior = Field(default_factory=Prior, description="The latents' prior laws.")
+    independence: Independence = Field(
+        default_factory=Independence, description="Separation of the latents."
+    )
+    flow_weight: NonNegativeFloat = Field(
+        10.0, description="Weight of the flow's loss beside the autoencoder's, in nats a cell."
+    )
+    flow_warmup: float = Field(
+        0.3, ge=0, le=1, description="Share of the steps during which that weight rises from 0."
+    )
+    vae_learning_rate: PositiveFloat = Field(
+        1.0, description="Autoencoder's learning rate, as a multiple of the flow's."
+    )
+    training: Training = Field(
+        default_factory=lambda: Training(batch_size=256), description="Optimisation."
+    )

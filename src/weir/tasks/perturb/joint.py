@@ -1,0 +1,195 @@
+"""Joint training of autoencoder and flow: the flow's gradient reaches the encoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from weir.flows.paths import TimeLaw
+from weir.tasks.perturb import stage1
+from weir.tasks.perturb.coupling import couple_groups
+from weir.tasks.perturb.flow_loss import endpoints, grouped_energy, matching_loss
+from weir.tasks.perturb.latents import CellQuery
+from weir.tasks.perturb.stage2 import assemble, fit
+from weir.training.objective import Objective
+
+if TYPE_CHECKING:
+    from weir.stages.model_folder import ModelCard
+    from weir.tasks.perturb.cells import Cells, CellSet
+    from weir.tasks.perturb.flow import CellFlow
+    from weir.tasks.perturb.flow_config import PerturbJoint
+
+
+class JointObjective(Objective):
+    """The autoencoder's loss plus `weight` times flow matching on the latents of the batch.
+
+    Latents are standardised by the batch's own moments, through which the gradient goes as well:
+    the flow's loss then does not fall when the latents merely shrink. Running moments are what
+    the trained model standardises with. Control cells and perturbed ones are paired inside each
+    batch and context.
+
+    Args:
+        model: built with `frozen=False`.
+        autoencoder: the objective of stage 1 on `model.vae`.
+        weight: of the flow's loss.
+        warmup: share of the training during which that weight rises from zero.
+        vae_lr_scale: the autoencoder's learning rate as a multiple of the flow's.
+        times: law of the training times.
+        draws: posterior draws and times per cell.
+        energy_weight: weight of the energy distance beside flow matching.
+        energy_steps: Euler steps of the cells generated for it.
+        memory: batches over which running moments average.
+    """
+
+    batches: Tensor
+    observed: Tensor
+    decoded: Tensor
+
+    def __init__(
+        self,
+        model: CellFlow,
+        autoencoder: Objective,
+        *,
+        weight: float = 1.0,
+        warmup: float = 0.3,
+        vae_lr_scale: float = 1.0,
+        times: TimeLaw = "uniform",
+        draws: int = 1,
+        energy_weight: float = 0.0,
+        energy_steps: int = 2,
+        memory: int = 200,
+    ) -> None:
+        super().__init__()
+        if model.frozen:
+            raise ValueError("joint training needs a model that is not frozen")
+        self.model, self.autoencoder = model, autoencoder
+        self.weight, self.warmup, self.vae_lr_scale = weight, warmup, vae_lr_scale
+        self.times: TimeLaw = times
+        self.draws = draws
+        self.energy_weight, self.energy_steps = energy_weight, energy_steps
+        self.memory = memory
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        shape = (int(model.contexts.max()) + 1, model.vae.genes)
+        for name in ("observed", "decoded"):
+            self.register_buffer(name, torch.zeros(shape))
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The autoencoder's groups with a learning rate of their own, and the flow's."""
+        groups = [
+            {**group, "lr_scale": self.vae_lr_scale}
+            for group in self.autoencoder.parameter_groups()
+        ]
+        known = {id(p) for p in self.autoencoder.parameters()}
+        return [*groups, {"params": [p for p in self.model.parameters() if id(p) not in known]}]
+
+    def flow_weight(self, progress: float) -> float:
+        """Weight of the flow's loss when a share `progress` of the training is done."""
+        return self.weight * min(1.0, progress / self.warmup if self.warmup else 1.0)
+
+    def forward(self, batch: Cells, progress: float) -> dict[str, Tensor]:
+        """`loss`, its parts `autoencoder` and `flow`; `energy` when evaluating."""
+        losses = self.autoencoder(batch, progress)
+        flow, energy = self._flow(batch)
+        total = flow if energy is None or not self.training else flow + self.energy_weight * energy
+        found = {
+            "loss": losses["loss"] + self.flow_weight(progress) * total,
+            "autoencoder": losses["loss"].detach(),
+            "flow": flow.detach(),
+        }
+        if not self.training:
+            found["energy"] = flow.new_zeros(()) if energy is None else energy.detach()
+        return found
+
+    def _flow(self, batch: Cells) -> tuple[Tensor, Tensor | None]:
+        model = self.model
+        cells = model.query(batch).cells
+        if self.training:
+            self._follow(batch, cells.mean.detach(), cells.log_variance.detach())
+            variance = cells.mean.var(0, correction=0) + cells.log_variance.exp().mean(0)
+            centre, unit = cells.mean.mean(0), variance.sqrt()
+        else:
+            centre, unit = model.latent_mean, model.latent_sd
+        mean, deviation = (cells.mean - centre) / unit, (0.5 * cells.log_variance).exp() / unit
+        place = model.contexts[batch.batch, batch.cell_type]
+        _, kind = batch.doses.unique(dim=0, return_inverse=True)
+        kind = torch.where((batch.doses > 0).any(-1), kind + 1, 0)
+        target, source = self._pairs(mean.detach(), place, kind)
+        if not len(target):
+            # No pair in this batch; the sum keeps the graph, so that every gradient exists.
+            return 0 * (mean.sum() + deviation.sum()), None
+        condition = model.condition(CellQuery(cells.take(source), batch.doses[target]))
+        condition = condition._replace(mean=mean[source], deviation=deviation[source])
+        start, end = endpoints(model, condition, mean[target], deviation[target], self.draws)
+        ones = torch.ones(len(target), device=mean.device)
+        flow = matching_loss(model, condition, start, end, ones, self.times)
+        if self.training and not self.energy_weight:
+            return flow, None
+        steps, solver = (self.energy_steps, "euler") if self.training else (None, None)
+        made = model.transport(start[:, :1], condition, steps=steps, solver=solver).final
+        group = place[target] * (int(kind.max()) + 1) + kind[target]
+        return flow, grouped_energy(made[:, 0], end[:, 0], group)
+
+    def _pairs(self, mean: Tensor, place: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
+        """Cells of the batch that are items, and the source of each, `[item]` both."""
+        if self.model.start == "noise":
+            every = torch.arange(len(mean), device=mean.device)
+            return every, every
+        how = self.model.pairing
+        target, source = couple_groups(mean, place, kind, method=how.coupling, size=how.size)
+        return target, source[:, 0]
+
+    @torch.no_grad()
+    def _follow(self, batch: Cells, mean: Tensor, log_variance: Tensor) -> None:
+        """Update what the trained model standardises with: moments and seen codes."""
+        model = self.model
+        self.batches += 1
+        pace = max(1 / int(self.batches), 1 / self.memory)
+        variance = mean.var(0, correction=0) + log_variance.exp().mean(0)
+        model.latent_mean.lerp_(mean.mean(0), pace)
+        model.latent_sd.copy_(model.latent_sd.square().lerp(variance, pace).sqrt())
+        if model.ratio is not None:
+            self._follow_controls(batch, pace)
+
+    def _follow_controls(self, batch: Cells, pace: float) -> None:
+        """Running sums of the control cells' counts, observed and decoded, by context."""
+        model = self.model
+        control = ~(batch.doses > 0).any(-1)
+        cells = type(batch)(*(field[control] for field in batch))
+        z_int, z_tech = model.vae.encode(cells).sample()
+        rate = model.vae.rate(z_int, z_tech, cells.batch, cells.library)
+        place = functional.one_hot(
+            model.contexts[cells.batch, cells.cell_type], len(self.observed)
+        ).to(rate.dtype)
+        keep = 1 - 1 / self.memory
+        self.observed.mul_(keep).add_(place.T @ cells.counts)
+        self.decoded.mul_(keep).add_(place.T @ rate)
+        model.ratio.fit(self.observed, self.decoded)
+
+
+def build(card: ModelCard) -> CellFlow:
+    """An untrained pair of autoencoder and flow of the shape that a model's card states."""
+    return assemble(card, stage1.build(card), frozen=False)
+
+
+def prepare(model: CellFlow, config: PerturbJoint, data: CellSet) -> None:
+    """Fit what has a closed form; moments follow the encoder during training."""
+    stage1.prepare(model.vae, config, data)
+    fit(model, data)
+
+
+def objective(config: PerturbJoint, model: CellFlow) -> JointObjective:
+    """What joint training minimises."""
+    return JointObjective(
+        model,
+        stage1.objective(config, model.vae),
+        weight=config.flow_weight,
+        warmup=config.flow_warmup,
+        vae_lr_scale=config.vae_learning_rate,
+        times=config.time_sampling,
+        draws=config.draws,
+        energy_weight=config.energy_weight,
+        energy_steps=config.energy_steps,
+    )

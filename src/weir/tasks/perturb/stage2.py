@@ -1,0 +1,103 @@
+"""Stage 2: a flow of the intrinsic latent, on a frozen autoencoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from weir.tasks.perturb import stage1
+from weir.tasks.perturb.flow import CellFlow, Pairing
+from weir.tasks.perturb.flow_loss import Stage2Objective
+from weir.tasks.perturb.latents import encode
+from weir.tasks.perturb.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from weir.stages.model_folder import ModelCard
+    from weir.tasks.perturb.cells import CellSet
+    from weir.tasks.perturb.flow_config import PerturbStage2
+    from weir.tasks.perturb.vae import NBVAE
+
+
+def build(card: ModelCard) -> CellFlow:
+    """An untrained flow of the shape that a model's card states, with its autoencoder."""
+    return assemble(card, stage1.build(card.parent()), frozen=True)
+
+
+def assemble(card: ModelCard, vae: NBVAE, *, frozen: bool) -> CellFlow:
+    """A flow on `vae` with the settings of a stage2 or joint node's card."""
+    config = card.config
+    context: dict[str, Any] = config["context"]
+    adapter: dict[str, Any] = config["perturbation"]
+    return CellFlow(
+        vae,
+        Vocabulary.of(card.schema),
+        source=config["source"],
+        path=config["path"],
+        roles=tuple(context["roles"]),
+        effect_roles=tuple(context["effect_roles"]),
+        context=context["width"],
+        unknown=context["unknown"],
+        alpha=adapter["width"],
+        curve=adapter["dose"],
+        interaction=adapter["interaction"],
+        calibrate=config["calibrate"],
+        keep_noise=config["keep_noise"],
+        pairing=Pairing(**config["coupling"], balance=config["balance"], seed=card.seed),
+        frozen=frozen,
+        **config["field"],
+    )
+
+
+def prepare(model: CellFlow, config: PerturbStage2, data: CellSet, vae: NBVAE) -> None:
+    """Put in the trained autoencoder and fit what has a closed form to the training cells."""
+    model.vae.load_state_dict(vae.state_dict())
+    fit(model, data)
+
+
+@torch.no_grad()
+def fit(model: CellFlow, data: CellSet) -> None:
+    """Set the latents' units, the codes that training shows, and the decoder's correction."""
+    was_training = model.training
+    model.eval()
+    cells = encode(model.vae, data)
+    variance = cells.mean.var(0, correction=0) + cells.log_variance.exp().mean(0)
+    model.latent_mean.copy_(cells.mean.mean(0))
+    model.latent_sd.copy_(variance.sqrt())
+    see(model, cells.batch, cells.cell_type, perturbed=data.condition.to(cells.batch.device) > 0)
+    if model.ratio is not None:
+        model.ratio.fit(*control_sums(model, data))
+    model.train(was_training)
+
+
+def see(model: CellFlow, batch: Tensor, cell_type: Tensor, perturbed: Tensor) -> None:
+    """Tell the context encoders which codes their parts of the field are trained on."""
+    model.base.see(batch, cell_type)
+    model.effect.see(batch[perturbed], cell_type[perturbed])
+
+
+def control_sums(model: CellFlow, data: CellSet) -> tuple[Tensor, Tensor]:
+    """Counts of control cells, observed and decoded, summed by context: `[context + 1, gene]`."""
+    observed = torch.zeros_like(model.ratio.log_ratio)
+    decoded = torch.zeros_like(observed)
+    for _, part in data.subset(data.condition == 0).all():
+        # Draws, as in generation: the mean of decoded draws is not what the mean decodes to.
+        z_int, z_tech = model.vae.encode(part).sample()
+        rate = model.vae.rate(z_int, z_tech, part.batch, part.library)
+        place = functional.one_hot(model.contexts[part.batch, part.cell_type], len(observed))
+        observed += place.T.to(rate.dtype) @ part.counts
+        decoded += place.T.to(rate.dtype) @ rate
+    return observed, decoded
+
+
+def objective(config: PerturbStage2, model: CellFlow) -> Stage2Objective:
+    """What stage 2 minimises."""
+    return Stage2Objective(
+        model,
+        times=config.time_sampling,
+        draws=config.draws,
+        energy_weight=config.energy_weight,
+        energy_steps=config.energy_steps,
+    )

@@ -1,0 +1,18 @@
+"""Students of perturbation: the teacher's network with a step size as a further input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from weir.tasks.perturb import joint, stage2
+
+if TYPE_CHECKING:
+    from weir.stages.model_folder import ModelCard
+    from weir.tasks.perturb.flow import CellFlow
+
+
+def build(card: ModelCard) -> CellFlow:
+    """An untrained student of the shape of the teacher that its card names."""
+    teacher = card.parent()
+    module = stage2 if teacher.section == "stage2" else joint
+    return module.build(teacher).as_student()
