@@ -1,0 +1,137 @@
+"""What a processed set of perturbed cells is: the typed contents of `schema.json`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from weir.errors import UserError
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+SCHEMA = "schema.json"
+
+CONTROL = 0
+"""Number of the control among the conditions."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A change that preprocessing made to the raw cells.
+
+    Attributes:
+        kind: what was done: `empty cells`, `quality`, `genes`, `no control`, `unseen`, ...
+        count: cells or genes concerned.
+        detail: how, in words.
+    """
+
+    kind: str
+    count: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What was done to a cell.
+
+    Attributes:
+        name: for people: `control`, `A`, `A 0.5`, `A+B`.
+        doses: dose of each perturbation that is present, raw units; empty for control.
+    """
+
+    name: str
+    doses: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Context:
+    """Cells that may be compared across conditions: of one cell type, batch, or both.
+
+    Attributes:
+        name: for people, `B cells` or `B cells, donor 1`.
+        cell_type: name of the cell type, None if contexts mix them.
+        batch: name of the batch, None if contexts mix them.
+    """
+
+    name: str
+    cell_type: str | None = None
+    batch: str | None = None
+
+
+@dataclass(frozen=True)
+class LibraryLaw:
+    """Mean and standard deviation (population) of the training cells' natural log library."""
+
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A processed set of perturbed cells.
+
+    Attributes:
+        task: `perturb`.
+        genes: names, in the order of the counts.
+        perturbations: names, in the order of the doses.
+        conditions: number 0 is the control.
+        cell_types: names; the code of the first is 1, 0 stands for unknown.
+        batches: likewise.
+        contexts: groups within which control and perturbed cells are matched.
+        niche: width of the spatial features, 0 without.
+        dose_scale: median positive dose of each perturbation among the training cells.
+        scale: library that expression is normalised to.
+        library: law of the training cells' libraries.
+        fold: name of the held-out group, None if the dataset has one fold.
+        simulated: whether the folder holds the law that the cells were drawn from.
+        cells: number of cells of each part.
+        repairs: what was changed, in order.
+        source_sha256: SHA-256 of the raw file.
+        digest: SHA-256 of the folder's arrays.
+    """
+
+    task: Literal["perturb"]
+    genes: tuple[str, ...]
+    perturbations: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+    cell_types: tuple[str, ...]
+    batches: tuple[str, ...]
+    contexts: tuple[Context, ...]
+    niche: int
+    dose_scale: tuple[float, ...]
+    scale: float
+    library: LibraryLaw
+    fold: str | None
+    simulated: bool
+    cells: dict[Part, int]
+    repairs: tuple[Repair, ...]
+    source_sha256: str
+    digest: str
+
+    def save(self, folder: Path) -> None:
+        """Write `schema.json` into a folder."""
+        (folder / SCHEMA).write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Schema:
+        """Read `schema.json` of a processed or model folder.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        file = folder / SCHEMA
+        try:
+            return TypeAdapter(cls).validate_json(file.read_bytes())
+        except OSError:
+            raise UserError(f"{file} cannot be read; rerun weir preprocess") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise UserError(
+                f"{file} is damaged ({where}: {first['msg']}); rerun weir preprocess"
+            ) from None
