@@ -184,3 +184,56 @@ def test_a_model_whose_scores_all_failed_is_still_listed() -> None:
     runs = [synthetic.evaluation("flow", 0, metrics=nothing), synthetic.evaluation("naive", None)]
     text = Structure(render(runs, synthetic.plan(), "Page", Context())).text
     assert "has no number that a baseline has too" in text
+
+
+def encoder(**change: object) -> Evaluation:
+    """Stage 1 of a task whose headline scores do not apply to it."""
+    known = {"auc": {"label": "batch AUC", "definition": "Of z.", "better": 0.5}}
+    return synthetic.evaluation(
+        "itrans", 0, metrics={"auc": 0.61}, definitions=known, label="Encoder", **change
+    )
+
+
+def test_an_encoder_with_scores_of_its_own_is_not_ranked() -> None:
+    runs = [synthetic.evaluation(node, 0) for node in ("flow", "studentt")]
+    page = render([*runs, encoder(protocol={})], synthetic.plan(), "Page", Context())
+    main, apart = re.findall(r'<table class="results.*?</table>', page, re.DOTALL)[:2]
+    assert "Residual flow" in main and "Encoder" not in main
+    assert "Encoder" in apart and "0.61" in apart and "Residual flow" not in apart
+    assert "do not share one protocol" not in page
+    assert "has no number that a baseline has too" not in page
+
+
+def test_encoders_alone_have_their_table() -> None:
+    text = Structure(render([encoder()], synthetic.plan(), "Page", Context())).text
+    assert "Encoder" in text and "0.61" in text
+
+
+def test_tasks_that_differ_in_what_a_name_means_are_told_apart() -> None:
+    other = {
+        name: value | ({"definition": "Of something else."} if name == "mse" else {})
+        for name, value in synthetic.DEFINITIONS.items()
+    }
+    runs = [
+        synthetic.evaluation("flow", 0),
+        synthetic.evaluation("joint", 0, "cells", "unheard-of", definitions=other),
+    ]
+    text = " ".join(Structure(render(runs, synthetic.plan(), "Page", Context())).text.split())
+    assert "Of something else." in text and synthetic.DEFINITIONS["mse"]["definition"] in text
+    assert "mse in forecast" in text and "mse in unheard-of" in text
+    assert "mae in forecast" not in text
+
+
+def test_a_score_that_should_be_high_is_read_the_right_way_round() -> None:
+    known = {"r": {"label": "Pearson delta", "definition": "", "better": "higher"}}
+    scores = {"flow": 0.9, "onestep": 0.88, "studentt": 0.8, "oracle": 1.0}
+    runs = [
+        synthetic.evaluation(node, 0, metrics={"r": value}, definitions=known, quality_curve=[])
+        for node, value in scores.items()
+    ]
+    text = " ".join(Structure(render(runs, synthetic.plan(), "Page", Context())).text.split())
+    assert "Residual flow beats every baseline in Pearson delta" in text
+    assert "12.5 % better" in text
+    assert "10.0 % below Oracle" in text
+    assert "Cost of distilling −2.2 %" in text
+    assert "(higher is better)" in text

@@ -14,8 +14,8 @@ from markupsafe import Markup
 from weir.report import curves
 from weir.report.cards import cards
 from weir.report.dag import dag_svg
-from weir.report.entries import definitions, entries
-from weir.report.evaluation import Evaluation
+from weir.report.entries import Entry, definitions, entries
+from weir.report.evaluation import Definition, Evaluation
 from weir.report.figure import Figure
 from weir.report.numbers import DASH, duration
 from weir.report.plan import PlanGraph
@@ -79,7 +79,7 @@ def render(evaluations: Sequence[Evaluation], plan: PlanGraph, title: str, conte
         theme=Markup(theme_css()),
         style=Markup(_asset("page.css")),
         script=Markup(_asset("page.js")),
-        definitions=list(definitions(entries(evaluations)).items()),
+        definitions=_definitions(evaluations),
         shared=shared,
         runs=own,
         run_columns=run_columns(evaluations),
@@ -105,30 +105,58 @@ def _dataset(
     view = context.tasks.get(task)
     headline = [metric for metric in (view.HEADLINE if view else known) if metric in known]
     headline = headline or list(known)
+    rivals, others = _split(rows, headline)
     drawn: list[Figure | None] = []
     if headline:
-        drawn.append(curves.glance(rows, headline))
+        drawn.append(curves.glance(rivals, headline))
     drawn += view.figures(runs) if view else []
     if headline:
-        drawn.append(curves.quality(rows, headline))
+        drawn.append(curves.quality(rivals, headline))
     drawn.append(curves.losses(rows))
     present = [figure for figure in drawn if figure is not None]
-    rest = [metric for metric in known if metric not in headline]
+    measured = _measured(rivals)
+    own = [metric for metric in _measured(others) if metric not in measured]
+    rest = [metric for metric in known if metric not in (*headline, *own)]
+    shared = [row for row in others if set(rest).intersection(_measured([row]))]
     return {
         "task": task,
         "name": dataset,
-        "protocol": shared_protocol(runs),
-        "differing": _differing(runs),
+        "protocol": shared_protocol(_runs(rivals)),
+        "differing": _differing(_runs(rivals)),
         "seeds": max(len(row.runs) for row in rows),
         "models": sum(row.contender for row in rows),
-        "cards": cards(rows, headline, known, plan) if headline else [],
-        "verdicts": against_baselines(rows, headline, known) if headline else [],
+        "cards": cards(rivals, headline, known, plan) if headline else [],
+        "verdicts": against_baselines(rivals, headline, known) if headline else [],
         "has_baseline": any(row.kind == "baseline" for row in rows),
-        "table": results_table(rows, headline, known, headline[0]) if headline else None,
-        "more": results_table(rows, rest, known, headline[0]) if rest else None,
+        "table": results_table(rivals, headline, known, headline[0]) if headline else None,
+        "apart": results_table(others, own, known, own[0]) if own else None,
+        "more": results_table([*rivals, *shared], rest, known, headline[0]) if rest else None,
         "results_figures": [figure for figure in present if figure.section == "Results"],
         "groups": _grouped(figure for figure in present if figure.section != "Results"),
     }
+
+
+def _split(rows: Sequence[Entry], headline: Sequence[str]) -> tuple[list[Entry], list[Entry]]:
+    """Rows that can be ranked, and encoders and the like that only other scores apply to.
+
+    A row all of whose scores failed is no encoder: it stays where its failure shows.
+    """
+
+    def other(row: Entry) -> bool:
+        found = {metric for metric in _measured([row]) if row.statistic(metric).known}
+        return bool(found) and not found.intersection(headline)
+
+    others = [row for row in rows if row.kind == "stage1" and other(row)]
+    rivals = [row for row in rows if row not in others]
+    return (rivals, others) if rivals else (others, [])
+
+
+def _measured(rows: Iterable[Entry]) -> list[str]:
+    return list(dict.fromkeys(metric for run in _runs(rows) for metric in run.metrics))
+
+
+def _runs(rows: Iterable[Entry]) -> list[Evaluation]:
+    return [run for row in rows for run in row.runs]
 
 
 def _grouped(figures: Iterable[Figure]) -> list[FigureGroup]:
@@ -143,6 +171,23 @@ def _differing(runs: Sequence[Evaluation]) -> list[str]:
     keys = dict.fromkeys(key for run in runs for key in run.protocol)
     shared = shared_protocol(runs)
     return [key for key in keys if key not in shared and key not in ("steps", "solver")]
+
+
+def _definitions(evaluations: Sequence[Evaluation]) -> list[tuple[str, str, Definition]]:
+    """(task, metric, definition); tasks that mean the same by a metric share a line with no task.
+
+    Two tasks may give one name to different scores.
+    """
+    found: dict[str, dict[Definition, list[str]]] = {}
+    for task in sorted({run.task for run in evaluations}):
+        rows = entries(run for run in evaluations if run.task == task)
+        for metric, definition in definitions(rows).items():
+            found.setdefault(metric, {}).setdefault(definition, []).append(task)
+    return [
+        ("" if len(meanings) == 1 else ", ".join(tasks), metric, definition)
+        for metric, meanings in found.items()
+        for definition, tasks in meanings.items()
+    ]
 
 
 def _parameters(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:

@@ -71,6 +71,7 @@ def _panel(row: Entry, table: pd.DataFrame, name: str, limits: Box) -> str:
         axes.set_ylim(limits[2], limits[3])
         axes.set_xticks([])
         axes.set_yticks([])
+        axes.spines["bottom"].set_visible(False)
         axes.set_title(shorten(name))
         axes.figure.legend(
             *axes.get_legend_handles_labels(),

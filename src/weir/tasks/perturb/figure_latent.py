@@ -83,6 +83,7 @@ def _plane(row: Entry, table: pd.DataFrame, column: str, title: str) -> str:
         axes.margins(0.04)
         axes.set_xticks([])
         axes.set_yticks([])
+        axes.spines["bottom"].set_visible(False)
         axes.set_title(title)
         axes.figure.legend(
             *axes.get_legend_handles_labels(),
