@@ -10,6 +10,7 @@ import pytest
 import synthetic
 
 from weir.report.evaluation import Evaluation
+from weir.report.figure import Figure
 from weir.report.page import Context, render
 from weir.report.plan import PlanGraph
 from weir.tasks.forecast import figures
@@ -186,6 +187,19 @@ def test_a_model_whose_scores_all_failed_is_still_listed() -> None:
     assert "has no number that a baseline has too" in text
 
 
+class Plain:
+    """A task that names its main scores and draws nothing."""
+
+    HEADLINE = ("crps", "mse")
+
+    @staticmethod
+    def figures(evaluations: object) -> list[Figure]:
+        return []
+
+
+PLAIN = Context(tasks={"forecast": Plain})
+
+
 def encoder(**change: object) -> Evaluation:
     """Stage 1 of a task whose headline scores do not apply to it."""
     known = {"auc": {"label": "batch AUC", "definition": "Of z.", "better": 0.5}}
@@ -196,7 +210,7 @@ def encoder(**change: object) -> Evaluation:
 
 def test_an_encoder_with_scores_of_its_own_is_not_ranked() -> None:
     runs = [synthetic.evaluation(node, 0) for node in ("flow", "studentt")]
-    page = render([*runs, encoder(protocol={})], synthetic.plan(), "Page", Context())
+    page = render([*runs, encoder(protocol={})], synthetic.plan(), "Page", PLAIN)
     main, apart = re.findall(r'<table class="results.*?</table>', page, re.DOTALL)[:2]
     assert "Residual flow" in main and "Encoder" not in main
     assert "Encoder" in apart and "0.61" in apart and "Residual flow" not in apart
@@ -205,7 +219,7 @@ def test_an_encoder_with_scores_of_its_own_is_not_ranked() -> None:
 
 
 def test_encoders_alone_have_their_table() -> None:
-    text = Structure(render([encoder()], synthetic.plan(), "Page", Context())).text
+    text = Structure(render([encoder()], synthetic.plan(), "Page", PLAIN)).text
     assert "Encoder" in text and "0.61" in text
 
 
