@@ -18,13 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weir.tasks.perturb.expression import log_normalise
+from weir.tasks.perturb.likelihood import bounded_theta
+
 if TYPE_CHECKING:
     from weir.tasks.perturb.cells import Cells
 
 LOG_VARIANCE = (-10.0, 10.0)
 """Range to which log-variances are clamped."""
-THETA = (1e-3, 1e6)
-"""Range of the inverse dispersion; at its top the counts are Poisson for all purposes."""
 
 
 class Posterior(NamedTuple):
@@ -57,6 +58,8 @@ class NBVAE(nn.Module):
         genes: number of genes.
         batches: known batches; codes run from 1, and 0 is an unknown batch.
         scale: library to which the encoder's input is normalised.
+        cell_types: known cell types; like the next of use to an adversary only.
+        perturbations: known perturbations.
         d_int: width of the intrinsic latent.
         d_tech: width of the technical latent.
         hidden: width of the hidden layers.
@@ -74,6 +77,8 @@ class NBVAE(nn.Module):
         batches: int,
         scale: float,
         *,
+        cell_types: int = 0,
+        perturbations: int = 0,
         d_int: int = 20,
         d_tech: int = 4,
         hidden: int = 256,
@@ -83,6 +88,7 @@ class NBVAE(nn.Module):
     ) -> None:
         super().__init__()
         self.genes, self.batches, self.scale = genes, batches, scale
+        self.cell_types, self.perturbations = cell_types, perturbations
         self.d_int, self.d_tech = d_int, d_tech
         self.encoder = Trunk(genes, batches, hidden, layers, dropout)
         self.posterior = nn.Linear(hidden, 2 * (d_int + d_tech))
@@ -94,20 +100,23 @@ class NBVAE(nn.Module):
         if self.skip is not None:
             nn.init.normal_(self.skip.weight, std=0.01)
         self.theta_logit = nn.Parameter(torch.zeros(genes))
-        self.prior_mean = nn.Parameter(torch.zeros(batches, d_tech))
-        self.prior_log_variance = nn.Parameter(torch.zeros(batches, d_tech))
+        known = batches > 0 and d_tech > 0
+        self.prior_mean = nn.Parameter(torch.zeros(batches, d_tech), known)
+        self.prior_log_variance = nn.Parameter(torch.zeros(batches, d_tech), known)
         self.register_buffer("batch_share", torch.full((batches,), 1 / max(batches, 1)))
 
     @property
     def theta(self) -> Tensor:
         """Inverse dispersion, `[gene]`: the variance is `mean + mean^2 / theta`."""
-        low, high = (math.log(bound) for bound in THETA)
-        return (low + (high - low) * self.theta_logit.sigmoid()).exp()
+        return bounded_theta(self.theta_logit)
+
+    def expression(self, cells: Cells) -> Tensor:
+        """The encoder's input, log-normalised counts `[cell, gene]`."""
+        return log_normalise(cells.counts, cells.library, self.scale)
 
     def encode(self, cells: Cells) -> Posterior:
         """Laws of the latents of cells."""
-        expression = torch.log1p(cells.counts * (self.scale / cells.library)[:, None])
-        found = self.posterior(self.encoder(expression, cells.batch))
+        found = self.posterior(self.encoder(self.expression(cells), cells.batch))
         widths = (self.d_int, self.d_int, self.d_tech, self.d_tech)
         mean, log_variance, tech_mean, tech_log_variance = found.split(widths, -1)
         return Posterior(

@@ -1,0 +1,113 @@
+"""Terms that keep one thing out of a latent, given another that may go along with it.
+
+Batches often differ in their cell types and perturbations. A latent that is made independent of
+the batch outright loses these too; here it is only made independent within cells of the same type
+under the same perturbation, and where a group lies in a single batch nothing is asked of it.
+
+References:
+    Song et al., Feature Selection via Dependence Maximization, JMLR 2012: the unbiased estimate.
+    Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 2016.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from weir.tasks.perturb.cells import Cells
+
+_SCALES = (0.25, 1.0, 4.0)
+"""Squared bandwidths of the kernel, as multiples of the mean squared distance."""
+
+
+def biology(cells: Cells) -> Tensor:
+    """A number for each combination of cell type and doses among `cells`, `[cell]` int64."""
+    key = torch.cat([cells.cell_type[:, None].to(cells.doses.dtype), cells.doses], 1)
+    return torch.unique(key, dim=0, return_inverse=True)[1]
+
+
+def conditional_hsic(z: Tensor, label: Tensor, stratum: Tensor, valid: Tensor) -> Tensor:
+    """Mean over strata of the Hilbert-Schmidt independence criterion of `z` and `label`.
+
+    The estimate of each stratum is unbiased, so around 0 for an independent pair whatever the
+    number of cells; a stratum of fewer than four counts as 0. With a biased estimate the latent
+    would shrink without end.
+
+    Args:
+        z: `[cell, d]`; its kernel is a mean of Gaussians at three bandwidths.
+        label: `[cell]` int64; its kernel is 1 for equal labels and else 0.
+        stratum: `[cell]` int64.
+        valid: `[cell]` bool, the cells that take part.
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        together = (stratum[:, None] == stratum) & valid[:, None] & valid
+        others = together.float().fill_diagonal_(0)
+        kernel = _gaussian(z.float()) * others
+        equal = (label[:, None] == label) * others
+        members = together.float()
+        row, row_equal = kernel.sum(1), equal.sum(1)
+        sums = torch.stack([(kernel * equal).sum(1), row, row_equal, row * row_equal], 1)
+        trace, total, total_equal, cross = (members @ sums).unbind(1)
+        n = members.sum(1).clamp(min=4)  # those with fewer are masked below
+        found = trace + total * total_equal / ((n - 1) * (n - 2)) - 2 * cross / (n - 2)
+        enough = members.sum(1) >= 4
+        return (found / (n * (n - 3)) * enough).sum() / valid.sum().clamp(min=1)
+
+
+def _gaussian(z: Tensor) -> Tensor:
+    """Kernel `[cell, cell]`; the bandwidth follows the cells, without gradient."""
+    square = z.square().sum(1)
+    distance = (square[:, None] + square - 2 * z @ z.T).clamp(min=0)
+    width = distance.detach().mean().clamp(min=1e-12)
+    return sum(torch.exp(distance / (-scale * width)) for scale in _SCALES) / len(_SCALES)
+
+
+class BatchAdversary(nn.Module):
+    """A classifier of the batch, whose gradient drives the batch out of what it is given.
+
+    It is also told cell type and doses, so that it gains nothing from finding these in the latent.
+
+    Args:
+        width: width of the latent.
+        batches: known batches, coded from 1.
+        cell_types: known cell types, coded from 1.
+        perturbations: perturbations with a dose each.
+        hidden: width of the hidden layer.
+    """
+
+    def __init__(
+        self, width: int, batches: int, cell_types: int, perturbations: int, hidden: int = 64
+    ) -> None:
+        super().__init__()
+        self.cell_type = nn.Embedding(cell_types + 1, hidden)
+        self.latent = nn.Linear(width, hidden)
+        self.perturbation = nn.Linear(perturbations, hidden, bias=False)
+        self.hidden = nn.Sequential(nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU())
+        self.output = nn.Linear(hidden, batches)
+
+    def forward(self, z: Tensor, cells: Cells) -> Tensor:
+        """Mean cross-entropy of the known batches; its gradient by `z` has the other sign."""
+        known = cells.batch > 0
+        # Doses may span orders of magnitude.
+        doses = torch.log1p(cells.doses)
+        told = self.latent(_Reversed.apply(z)) + self.cell_type(cells.cell_type)
+        logits = self.output(self.hidden(told + self.perturbation(doses)))
+        target = (cells.batch - 1).clamp(min=0)
+        loss = F.cross_entropy(logits, target, reduction="none") * known
+        return loss.sum() / known.sum().clamp(min=1)
+
+
+class _Reversed(torch.autograd.Function):
+    """The identity, whose gradient is turned round."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return -gradient

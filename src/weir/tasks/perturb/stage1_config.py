@@ -1,0 +1,63 @@
+"""The `stage1` nodes of the perturbation task."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from weir.config.base import Config, NodeName
+from weir.config.training import Training
+
+
+class Autoencoder(Config):
+    """Shape of the autoencoder of counts."""
+
+    d_int: PositiveInt = Field(20, description="Width of the intrinsic latent.")
+    d_tech: NonNegativeInt = Field(4, description="Width of the technical latent.")
+    hidden: PositiveInt = Field(256, description="Width of the hidden layers.")
+    layers: PositiveInt = Field(1, description="Hidden layers of the encoder, and of the decoder.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the hidden layers.")
+    linear_skip: bool = Field(
+        True, description="Let the latents also move the genes' log shares linearly."
+    )
+
+
+class Prior(Config):
+    """How strongly the latents are held to their prior laws."""
+
+    beta: NonNegativeFloat = Field(1.0, description="Weight of both divergences; 1 is the ELBO.")
+    warmup: float = Field(0.2, ge=0, le=1, description="Share of the steps until full weight.")
+    free_bits: NonNegativeFloat = Field(
+        0.0, description="Divergence that each intrinsic latent may have for nothing, in nats."
+    )
+    batch_dropout: float = Field(
+        0.1, ge=0, le=1, description="Share of training cells whose batch is hidden from the model."
+    )
+
+
+class Independence(Config):
+    """What keeps the batch out of the intrinsic latent, within cells of one type and condition."""
+
+    method: Literal["none", "hsic", "adversary"] = Field("hsic", description="Which term.")
+    weight: NonNegativeFloat = Field(
+        100.0, description="Weight of that term; an adversary wants about a tenth of hsic's."
+    )
+    technical_weight: NonNegativeFloat = Field(
+        100.0,
+        description="Weight of the term (hsic) that keeps cell type and perturbation out of the "
+        "technical latent, which an edited cell retains.",
+    )
+
+
+class PerturbStage1(Config):
+    """Stage 1: an autoencoder of counts with an intrinsic and a technical latent."""
+
+    dataset: NodeName = Field(description="The dataset node to train on.")
+    model: Literal["nb_vae"] = Field("nb_vae", description="Architecture.")
+    network: Autoencoder = Field(default_factory=Autoencoder, description="Its shape.")
+    prior: Prior = Field(default_factory=Prior, description="The latents' prior laws.")
+    independence: Independence = Field(
+        default_factory=Independence, description="Separation of the latents."
+    )
+    training: Training = Field(default_factory=Training, description="Optimisation.")
