@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -44,6 +45,11 @@ def text(panel: str) -> str:
 
 def without(run: Evaluation, table: str) -> Evaluation:
     return replace(run, tables={name: t for name, t in run.tables.items() if name != table})
+
+
+def only(node: str, *tables: str) -> Evaluation:
+    run = made.evaluation(node)
+    return replace(run, tables={name: run.tables[name] for name in tables})
 
 
 def row(*runs: Evaluation) -> Entry:
@@ -161,7 +167,7 @@ def test_shifts_are_from_control() -> None:
 
 
 def test_titles_quote_what_the_evaluation_measured() -> None:
-    run = made.evaluation("flow")
+    run = only("flow", "genes", "responses")
     table = run.tables["responses"]
     table["pearson_delta"] = 0.123
     assert recorded(row(run), Key("", table["response"][0]), "pearson_delta") == 0.123
@@ -171,7 +177,7 @@ def test_titles_quote_what_the_evaluation_measured() -> None:
 
 
 def test_genes_that_shift_most_are_named() -> None:
-    run = made.evaluation("flow")
+    run = only("flow", "genes")
     genes = run.tables["genes"]
     genes.loc[5, "true_mean"] = genes["true_mean"].max() + 5
     panel = by_title(figures([run]))["Shift of each gene"].views[0].panels[0]
@@ -220,9 +226,8 @@ def test_each_held_out_group_has_a_line_and_the_last_is_the_table_s(
 
 
 def test_groups_that_are_too_many_for_lines_become_dots() -> None:
-    runs = [
-        made.evaluation(node, responses=20, genes=10) for node in ("flow", "matching", "nothing")
-    ]
+    table = pd.DataFrame({"response": [f"group {n}" for n in range(20)], "pearson_delta": 0.8})
+    runs = [made.evaluation(node, made={"responses": table}) for node in ("flow", "matching")]
     figure = held_out(entries(runs))
     assert figure is not None
     panel = text(figure.views[0].panels[0])
@@ -252,3 +257,24 @@ def test_rare_categories_share_a_colour() -> None:
 
 def test_drawing_is_deterministic() -> None:
     assert figures([made.evaluation()]) == figures([made.evaluation()])
+
+
+def frame_of(panel: str) -> list[str]:
+    """Where the true cells of a panel are drawn."""
+    return max(re.findall(r' d="((?:M[-\d.]+ [-\d.]+h0)+)"', panel), key=len).split("M")
+
+
+def test_models_share_a_frame_only_where_they_share_a_plane() -> None:
+    far, near = only("flow", "cells"), only("matching", "cells")
+    cells = far.tables["cells"]
+    cells.loc[cells["kind"] == "predicted", "x"] += 50
+    kept = by_title(figures([far, near]))["Cells, true and generated"].views
+    own = near.tables["cells"]
+    own.loc[own["kind"] == "true", "x"] += 0.01
+    moved = by_title(figures([far, near]))["Cells, true and generated"].views
+    assert kept[0].panels == moved[0].panels
+    widths = []
+    for views in (kept, moved):
+        places = [float(place.split()[0]) for place in frame_of(views[1].panels[0]) if place]
+        widths.append(max(places) - min(places))
+    assert widths[1] > 3 * widths[0]

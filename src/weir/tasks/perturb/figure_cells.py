@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -25,14 +26,12 @@ def cells(rows: Sequence[Entry]) -> Figure | None:
     if not keys:
         return None
     names = titles(keys)
-    limits = {key: _limits([of(tables[row.node], key) for row in shown]) for key in keys}
-    views = tuple(
-        View(
-            row.label,
-            tuple(_panel(row, of(tables[row.node], key), names[key], limits[key]) for key in keys),
-        )
-        for row in shown
-    )
+    views: dict[str, list[str]] = {row.label: [] for row in shown}
+    for key in keys:
+        parts = [of(tables[row.node], key) for row in shown]
+        shared = _limits(parts) if _one_plane(parts) else None
+        for row, part in zip(shown, parts, strict=True):
+            views[row.label].append(_panel(row, part, names[key], shared or _limits([part])))
     return Figure(
         "Cells, true and generated",
         "Each dot is a cell: control cells small and pale, perturbed cells that no model saw as "
@@ -41,15 +40,21 @@ def cells(rows: Sequence[Entry]) -> Figure | None:
         "responses are spread over the held-out groups, not chosen by score, and are the same for "
         "all models, which are the best of each kind.",
         "Cells",
-        views,
+        tuple(View(label, tuple(panels)) for label, panels in views.items()),
     )
 
 
 Box = tuple[float, float, float, float]
 
 
+def _one_plane(parts: Sequence[pd.DataFrame]) -> bool:
+    """Whether true cells lie at the same places for all models; a UMAP is each model's own."""
+    planes = [part[part["kind"] == "true"][["x", "y"]].to_numpy() for part in parts]
+    return all(np.array_equal(planes[0], plane, equal_nan=True) for plane in planes)
+
+
 def _limits(parts: Sequence[pd.DataFrame]) -> Box:
-    """A common frame for one response in all models' panels."""
+    """A frame that holds all cells."""
     every = pd.concat(parts)[["x", "y"]].dropna()
     low, high = every.min(), every.max()
     room = 0.05 * (high - low).clip(lower=1e-6)
