@@ -16,6 +16,9 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 SCHEMA = "schema.json"
 
+LAW = ("law.json", "law.safetensors")
+"""Files of the law of simulated cells, in their raw and processed folders."""
+
 CONTROL = 0
 """Number of the control among the conditions."""
 
@@ -25,14 +28,17 @@ class Repair:
     """A change that preprocessing made to the raw cells.
 
     Attributes:
-        kind: what was done: `empty cells`, `quality`, `genes`, `no control`, `unseen`, ...
+        kind: what was done: `missing`, `empty cells`, `quality`, `no control`, `small groups`,
+            `unseen`, `genes`.
         count: cells or genes concerned.
         detail: how, in words.
+        columns: columns of `obs` concerned.
     """
 
     kind: str
     count: int
     detail: str
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
