@@ -33,7 +33,9 @@ def build(batches: int = BATCHES, **settings) -> NBVAE:
     return model.eval()
 
 
-@pytest.mark.parametrize("settings", [{}, {"layers": 2}, {"linear_skip": False}, {"d_tech": 0}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"layers": 2}, {"decoder": "linear"}, {"decoder": "mlp"}, {"d_tech": 0}]
+)
 def test_rates_are_positive_and_add_up_to_the_library(settings):
     model, cells = build(**settings), cells_like()
     posterior = model.encode(cells)
@@ -133,3 +135,16 @@ def test_drawn_counts_have_mean_and_variance_of_the_law(theta):
     torch.testing.assert_close(counts.var(0), variance, rtol=0.06, atol=0)
     again = model.draw(mean.expand(400_000, 4), torch.Generator().manual_seed(0))
     assert torch.equal(counts, again)
+
+
+def test_a_shift_of_the_latent_is_a_factor_on_each_gene_with_a_linear_decoder():
+    model, cells = build(decoder="linear"), cells_like()
+    posterior, shift = model.encode(cells), torch.randn(5)
+    here, there = (
+        model.logits(posterior.mean + by, posterior.tech_mean, cells.batch) for by in (0, shift)
+    )
+    torch.testing.assert_close(there - here, (there - here)[:1].expand(9, -1))
+    assert (there - here).std() > 0.1
+    # An unknown batch lies amid the known ones.
+    by_batch = model.logits(posterior.mean[:1], posterior.tech_mean[:1], torch.arange(4))
+    torch.testing.assert_close(by_batch[0], by_batch[1:].mean(0))

@@ -17,10 +17,10 @@ class Autoencoder(Config):
     d_tech: NonNegativeInt = Field(4, description="Width of the technical latent.")
     hidden: PositiveInt = Field(256, description="Width of the hidden layers.")
     layers: PositiveInt = Field(1, description="Hidden layers of the encoder, and of the decoder.")
-    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the hidden layers.")
-    linear_skip: bool = Field(
-        True, description="Let the latents also move the genes' log shares linearly."
+    decoder: Literal["mlp", "linear", "both"] = Field(
+        "both", description="How the latents move the genes' log shares; `both` adds the two."
     )
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the hidden layers.")
 
 
 class Prior(Config):

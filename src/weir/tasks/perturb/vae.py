@@ -12,7 +12,7 @@ References:
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ from weir.tasks.perturb.likelihood import bounded_theta
 if TYPE_CHECKING:
     from weir.tasks.perturb.cells import Cells
 
+Decoder = Literal["mlp", "linear", "both"]
 LOG_VARIANCE = (-10.0, 10.0)
 """Range to which log-variances are clamped."""
 
@@ -65,8 +66,9 @@ class NBVAE(nn.Module):
         hidden: width of the hidden layers.
         layers: hidden layers of the encoder, and of the decoder.
         dropout: dropout of the hidden layers.
-        linear_skip: let the latents also move the decoder's logits linearly, so that a shift of
-            the latent is, in the first place, a factor on each gene whatever the cell.
+        decoder: how the latents move the logits of the genes' shares: `mlp`; `linear`, where a
+            shift of the latent is a factor on each gene whatever the cell, which extrapolates
+            better; or `both`, added.
     """
 
     batch_share: Tensor
@@ -84,7 +86,7 @@ class NBVAE(nn.Module):
         hidden: int = 256,
         layers: int = 1,
         dropout: float = 0.1,
-        linear_skip: bool = True,
+        decoder: Decoder = "both",
     ) -> None:
         super().__init__()
         self.genes, self.batches, self.scale = genes, batches, scale
@@ -92,13 +94,17 @@ class NBVAE(nn.Module):
         self.d_int, self.d_tech = d_int, d_tech
         self.encoder = Trunk(genes, batches, hidden, layers, dropout)
         self.posterior = nn.Linear(hidden, 2 * (d_int + d_tech))
-        self.decoder = Trunk(d_int + d_tech, batches, hidden, layers, dropout)
-        self.output = nn.Linear(hidden, genes)
-        nn.init.normal_(self.output.weight, std=0.1 / math.sqrt(hidden))
+        latents = d_int + d_tech
+        if decoder == "linear":
+            self.decoder: nn.Module = Features(batches)
+            features = latents + batches
+        else:
+            self.decoder = Trunk(latents, batches, hidden, layers, dropout)
+            features = hidden + (latents if decoder == "both" else 0)
+        self.skip = decoder == "both"
+        self.output = nn.Linear(features, genes)
+        nn.init.normal_(self.output.weight, std=0.1 / math.sqrt(features))
         nn.init.zeros_(self.output.bias)
-        self.skip = nn.Linear(d_int + d_tech, genes, bias=False) if linear_skip else None
-        if self.skip is not None:
-            nn.init.normal_(self.skip.weight, std=0.01)
         self.theta_logit = nn.Parameter(torch.zeros(genes))
         known = batches > 0 and d_tech > 0
         self.prior_mean = nn.Parameter(torch.zeros(batches, d_tech), known)
@@ -130,8 +136,9 @@ class NBVAE(nn.Module):
         """Unnormalised log shares of the genes, `[..., gene]`; the leading axes broadcast."""
         lead = torch.broadcast_shapes(z_int.shape[:-1], z_tech.shape[:-1], batch.shape)
         z = torch.cat([z_int.expand(*lead, -1), z_tech.expand(*lead, -1)], -1)
-        logits = self.output(self.decoder(z, batch))
-        return logits if self.skip is None else logits + self.skip(z)
+        features = self.decoder(z, batch)
+        # The linear part rides along in one product: sums over all genes are dear.
+        return self.output(torch.cat([features, z], -1) if self.skip else features)
 
     def rate(self, z_int: Tensor, z_tech: Tensor, batch: Tensor, library: Tensor) -> Tensor:
         """Mean counts, `[..., gene]`, which add up to the library.
@@ -166,6 +173,26 @@ class NBVAE(nn.Module):
         theta = self.theta.detach().expand_as(rate)
         gamma = torch._standard_gamma(theta.contiguous(), generator=generator)
         return torch.poisson(rate.detach() * gamma / theta, generator=generator)
+
+
+class Features(nn.Module):
+    """The input itself, and a column for each batch; an unknown batch is the mean of all.
+
+    Args:
+        batches: known batches; code 0 is an unknown one.
+    """
+
+    batch: Tensor
+
+    def __init__(self, batches: int) -> None:
+        super().__init__()
+        columns = torch.cat([torch.full((1, batches), 1 / max(batches, 1)), torch.eye(batches)])
+        self.register_buffer("batch", columns, persistent=False)
+
+    def forward(self, x: Tensor, batch: Tensor) -> Tensor:
+        """`[..., width]` and `[...]` to `[..., width + batches]`."""
+        code = F.embedding(batch, self.batch)
+        return torch.cat([x, code.expand(*x.shape[:-1], -1)], -1)
 
 
 class Trunk(nn.Module):
