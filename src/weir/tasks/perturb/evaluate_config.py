@@ -8,6 +8,8 @@ from pydantic import Field, PositiveInt
 
 from weir.config.nodes import Evaluate
 
+Embedding = Literal["pca", "umap"]
+
 
 class PerturbEvaluate(Evaluate):
     """Scores of one model on every response of a split, and what the report shows of it."""
@@ -17,6 +19,6 @@ class PerturbEvaluate(Evaluate):
         None,
         description="Perturb the given control cells, or make new cells; null takes the model's.",
     )
-    embedding: Literal["pca", "umap"] = Field(
+    embedding: Embedding = Field(
         "pca", description="Plane on which cells are shown; `umap` takes longer."
     )

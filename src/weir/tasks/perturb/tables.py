@@ -1,0 +1,149 @@
+"""Tables of an evaluation that the report's figures read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from weir.metrics.perturbation import top
+from weir.tasks.perturb.summaries import spaced
+
+if TYPE_CHECKING:
+    from weir.tasks.perturb.evaluate_config import Embedding
+    from weir.tasks.perturb.metrics import Question
+    from weir.tasks.perturb.schema import Schema
+    from weir.tasks.perturb.summaries import Summary
+
+VIOLIN_CELLS, VIOLIN_GENES = 120, 6
+CURVE_GENES = 200
+"""Genes of `curve.csv`: of each response those with the largest true changes."""
+WHOLE = 100
+"""Responses whose cells and genes are listed; of more, evenly spaced ones."""
+
+
+class Tables:
+    """Collects rows of each response.
+
+    Frames:
+        * `responses`: response, context, condition, dose (one perturbation's, else null), cells,
+          sources and each score;
+        * `genes`: response, gene, control_mean, true_mean, predicted_mean, true_variance,
+          predicted_variance, de (whether among the truth's most differential);
+        * `cells`: response, kind (true, predicted, control), x, y;
+        * `violins`: response, gene, kind, value, of the most differential genes.
+
+    Args:
+        schema: of the data.
+        responses: number of responses to come.
+        embedding: plane of `cells`.
+        seed: of the embedding.
+    """
+
+    def __init__(self, schema: Schema, responses: int, embedding: Embedding, seed: int) -> None:
+        self.schema, self.embedding, self.seed = schema, embedding, seed
+        self._listed = set(spaced(responses, WHOLE).tolist())
+        self._responses: list[dict[str, object]] = []
+        self._genes: list[pd.DataFrame] = []
+        self._violins: list[pd.DataFrame] = []
+        self._cells: list[pd.DataFrame] = []
+        self._points: list[Tensor] = []
+
+    def add(self, question: Question, predicted: Summary, scores: dict[str, float]) -> None:
+        """Take a response."""
+        response, schema = question.response, self.schema
+        condition = schema.conditions[response.condition]
+        doses = list(condition.doses.values())
+        number = len(self._responses)
+        self._responses.append(
+            {
+                "response": response.name,
+                "context": schema.contexts[response.context].name,
+                "condition": condition.name,
+                "dose": doses[0] if len(doses) == 1 else np.nan,
+                "cells": question.truth.cells,
+                "sources": question.control.cells,
+                **scores,
+            }
+        )
+        if number not in self._listed:
+            return
+        strongest = top(question.true_t.nan_to_num(), question.top).cpu()
+        de = np.zeros(len(schema.genes), dtype=bool)
+        de[strongest.numpy()] = True
+        self._genes.append(
+            pd.DataFrame(
+                {
+                    "response": response.name,
+                    "gene": schema.genes,
+                    "control_mean": _single(question.control.mean),
+                    "true_mean": _single(question.truth.mean),
+                    "predicted_mean": _single(predicted.mean),
+                    "true_variance": _single(question.truth.variance),
+                    "predicted_variance": _single(predicted.variance),
+                    "de": de,
+                }
+            )
+        )
+        kinds = {"true": question.truth, "predicted": predicted, "control": question.control}
+        for kind, cells in kinds.items():
+            points = cells.shown_points.cpu()
+            self._points.append(points)
+            self._cells.append(
+                pd.DataFrame({"response": response.name, "kind": kind}, index=range(len(points)))
+            )
+            few = cells.shown.cpu()[spaced(len(cells.shown), VIOLIN_CELLS)]
+            for gene in strongest[:VIOLIN_GENES].tolist():
+                rows = {"response": response.name, "gene": schema.genes[gene], "kind": kind}
+                self._violins.append(pd.DataFrame({**rows, "value": few[:, gene].numpy()}))
+
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """The tables by name."""
+        cells = pd.concat(self._cells, ignore_index=True)
+        cells[["x", "y"]] = plane(torch.cat(self._points).numpy(), self.embedding, self.seed)
+        return {
+            "responses": pd.DataFrame(self._responses),
+            "genes": pd.concat(self._genes, ignore_index=True),
+            "cells": cells,
+            "violins": pd.concat(self._violins, ignore_index=True),
+        }
+
+
+def plane(points: np.ndarray, embedding: str, seed: int) -> np.ndarray:
+    """`[cell, 2]`: the first two of `points` `[cell, component]`, or their UMAP."""
+    if embedding == "umap" and len(points) > 3:
+        from umap import UMAP  # compiles for seconds
+
+        neighbours = min(15, len(points) - 1)
+        return UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(points)
+    two = np.zeros((len(points), 2), dtype="float32")
+    two[:, : points.shape[1]] = points[:, :2]
+    return two
+
+
+def curve(genes: pd.DataFrame) -> pd.DataFrame:
+    """Predicted against true changes of the strongest genes of each response, for plots.
+
+    Args:
+        genes: the table of that name.
+
+    Returns:
+        columns response, gene, true_delta, predicted_delta.
+    """
+    found = pd.DataFrame(
+        {
+            "response": genes["response"],
+            "gene": genes["gene"],
+            "true_delta": genes["true_mean"] - genes["control_mean"],
+            "predicted_delta": genes["predicted_mean"] - genes["control_mean"],
+        }
+    )
+    order = found["true_delta"].abs().sort_values(ascending=False, kind="stable").index
+    return found.loc[order].groupby("response", sort=False).head(CURVE_GENES).sort_index()
+
+
+def _single(values: Tensor) -> np.ndarray:
+    return values.float().cpu().numpy()
