@@ -17,7 +17,7 @@ def law(mean: float, theta: float) -> object:
 @pytest.mark.parametrize("theta", [0.3, 2.0, 50.0, 1e5])
 @pytest.mark.parametrize("mean", [1e-3, 0.5, 7.0, 300.0])
 def test_level_and_quantile_are_scipy_s(mean: float, theta: float) -> None:
-    grid = torch.linspace(0.001, 0.999, 97, dtype=torch.float64)
+    grid = torch.linspace(0.001, 0.999, 23, dtype=torch.float64)
     full = torch.full_like(grid, 1)
     found = _quantile(grid, mean * full, theta * full)
     np.testing.assert_array_equal(found.numpy(), law(mean, theta).ppf(grid.numpy()))
