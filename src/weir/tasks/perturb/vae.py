@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weir.tasks.perturb.draws import nb_draw
 from weir.tasks.perturb.expression import log_normalise
 from weir.tasks.perturb.likelihood import bounded_theta
 
@@ -170,9 +171,7 @@ class NBVAE(nn.Module):
 
     def draw(self, rate: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Counts of the law with means `rate` `[..., gene]`, in the same shape."""
-        theta = self.theta.detach().expand_as(rate)
-        gamma = torch._standard_gamma(theta.contiguous(), generator=generator)
-        return torch.poisson(rate.detach() * gamma / theta, generator=generator)
+        return nb_draw(rate, self.theta, generator)
 
 
 class Features(nn.Module):
