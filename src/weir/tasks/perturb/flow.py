@@ -13,7 +13,7 @@ from weir.errors import UserError
 from weir.flows.model import FlowModel
 from weir.flows.paths import Path, PathName
 from weir.flows.solvers import SolverName, integrate
-from weir.tasks.perturb.calibration import ContextRatio
+from weir.tasks.perturb.anchor import ContextAnchor
 from weir.tasks.perturb.context import ContextEncoder, Role
 from weir.tasks.perturb.coupling import CouplingName
 from weir.tasks.perturb.field import PerturbationField
@@ -105,7 +105,9 @@ class CellFlow(FlowModel):
         width: hidden width of the field.
         layers: residual layers of the field.
         dropout: dropout of the field.
-        calibrate: correct decoded means, see `weir.tasks.perturb.calibration`.
+        anchor: strength of the correction of decoded means by the context's control cells, 0 to 1;
+            see `weir.tasks.perturb.anchor`.
+        anchor_offset: level below which it fades, in counts per normalised library.
         keep_noise: carry an edited cell's count noise over, see `weir.tasks.perturb.carry`.
         pairing: how training items are made.
         frozen: keep the autoencoder as it is, without gradient and in evaluation mode.
@@ -138,7 +140,8 @@ class CellFlow(FlowModel):
         width: int = 256,
         layers: int = 3,
         dropout: float = 0.0,
-        calibrate: bool = True,
+        anchor: float = 0.7,
+        anchor_offset: float = 1.0,
         keep_noise: bool = True,
         pairing: Pairing | None = None,
         frozen: bool = True,
@@ -182,7 +185,17 @@ class CellFlow(FlowModel):
             dropout=dropout,
             student=student,
         )
-        self.ratio = ContextRatio(int(v.contexts.max()), vae.genes) if calibrate else None
+        self.anchor = (
+            ContextAnchor(
+                int(v.contexts.max()),
+                vae.genes,
+                vae.scale,
+                strength=anchor,
+                offset=anchor_offset,
+            )
+            if anchor
+            else None
+        )
         self.register_buffer("latent_mean", torch.zeros(vae.d_int))
         self.register_buffer("latent_sd", torch.ones(vae.d_int))
         self.register_buffer("conditions", v.conditions, persistent=False)
@@ -284,7 +297,7 @@ class CellFlow(FlowModel):
             condition.batch[:, None],
             condition.library[:, None],
         )
-        return rate if self.ratio is None else self.ratio(rate, condition.place)
+        return rate if self.anchor is None else self.anchor(rate, condition.place)
 
     def invert(
         self,

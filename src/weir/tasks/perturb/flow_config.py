@@ -87,8 +87,15 @@ class CellFlowSettings(Config):
     balance: float = Field(
         0.5, ge=0, le=1, description="0 weighs cells alike, 1 groups of context and condition."
     )
-    calibrate: bool = Field(
-        True, description="Correct decoded means by the control cells of each context."
+    anchor: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        description="How far decoded means are corrected by each context's control cells.",
+    )
+    anchor_offset: NonNegativeFloat = Field(
+        1.0,
+        description="Level below which that correction fades, in counts per normalised library.",
     )
     keep_noise: bool = Field(
         True,

@@ -150,7 +150,7 @@ class JointObjective(Objective):
         variance = mean.var(0, correction=0) + log_variance.exp().mean(0)
         model.latent_mean.lerp_(mean.mean(0), pace)
         model.latent_sd.copy_(model.latent_sd.square().lerp(variance, pace).sqrt())
-        if model.ratio is not None:
+        if model.anchor is not None:
             self._follow_controls(batch, pace)
 
     def _follow_controls(self, batch: Cells, pace: float) -> None:
@@ -166,7 +166,7 @@ class JointObjective(Objective):
         keep = 1 - 1 / self.memory
         self.observed.mul_(keep).add_(place.T @ cells.counts)
         self.decoded.mul_(keep).add_(place.T @ rate)
-        model.ratio.fit(self.observed, self.decoded)
+        model.anchor.fit(self.observed, self.decoded)
 
 
 def build(card: ModelCard) -> CellFlow:

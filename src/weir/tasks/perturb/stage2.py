@@ -43,7 +43,8 @@ def assemble(card: ModelCard, vae: NBVAE, *, frozen: bool) -> CellFlow:
         alpha=adapter["width"],
         curve=adapter["dose"],
         interaction=adapter["interaction"],
-        calibrate=config["calibrate"],
+        anchor=config["anchor"],
+        anchor_offset=config["anchor_offset"],
         keep_noise=config["keep_noise"],
         pairing=Pairing(**config["coupling"], balance=config["balance"], seed=card.seed),
         frozen=frozen,
@@ -67,8 +68,8 @@ def fit(model: CellFlow, data: CellSet) -> None:
     model.latent_mean.copy_(cells.mean.mean(0))
     model.latent_sd.copy_(variance.sqrt())
     see(model, cells.batch, cells.cell_type, perturbed=data.condition.to(cells.batch.device) > 0)
-    if model.ratio is not None:
-        model.ratio.fit(*control_sums(model, data))
+    if model.anchor is not None:
+        model.anchor.fit(*control_sums(model, data))
     model.train(was_training)
 
 
@@ -80,7 +81,7 @@ def see(model: CellFlow, batch: Tensor, cell_type: Tensor, perturbed: Tensor) ->
 
 def control_sums(model: CellFlow, data: CellSet) -> tuple[Tensor, Tensor]:
     """Counts of control cells, observed and decoded, summed by context: `[context + 1, gene]`."""
-    observed = torch.zeros_like(model.ratio.log_ratio)
+    observed = torch.zeros_like(model.anchor.shift)
     decoded = torch.zeros_like(observed)
     for _, part in data.subset(data.condition == 0).all():
         # Draws, as in generation: the mean of decoded draws is not what the mean decodes to.
