@@ -81,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         command = add(stage, "stage", f"stage: {text}")
         command.add_argument("name", help="node of params.yaml")
         command.add_argument("--seed", type=int, help="which of the seeds; needed if several")
+        command.add_argument(
+            "--fold", type=int, help="which of the dataset's held-out groups, from 0, if several"
+        )
 
     command = add("plan", "plan", "compile workflow/plan.json, the runs that params.yaml asks for")
     command.add_argument("--check", action="store_true", help="only fail if it is out of step")

@@ -42,7 +42,7 @@ def test_a_parameter_reruns_what_depends_on_it_and_going_back_nothing(checkout: 
     scores = json.loads(checkout.dvc("metrics", "diff", "--json"))
     assert list(scores) == ["results/evaluate/student-s0/metrics.json"]
     checkout.dvc("plots", "diff", "--out", "plots")
-    assert "student-s0_horizon_csv" in (checkout.root / "plots/index.html").read_text()
+    assert "student-s0_curve_csv" in (checkout.root / "plots/index.html").read_text()
 
     checkout.edit("params.yaml", "learning_rate: 2.0e-3", "learning_rate: 1.0e-3")
     assert checkout.executed_by_snakemake() == set(), "restored from the run-cache"

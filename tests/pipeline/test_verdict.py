@@ -93,7 +93,7 @@ def delete_an_output(checkout: Checkout) -> None:
 
 
 def delete_a_curve(checkout: Checkout) -> None:
-    (checkout.root / "results/evaluate/naive/horizon.csv").unlink()
+    (checkout.root / "results/evaluate/naive/curve.csv").unlink()
 
 
 def overwrite_an_output(checkout: Checkout) -> None:

@@ -91,9 +91,10 @@ def show(current: Path, ref: str | None) -> None:
                 if section != "report"
                 else f"{len(node.upstream)} evaluations"
             )
+            folds = f"{len(node.folds)} folds" if section == "datasets" and node.folds else ""
             print(
                 f"{section:10} {node.name:28} {node.task:10} "
-                f"{'<- ' + above if above else ''}".rstrip()
+                f"{'<- ' + above if above else folds}".rstrip()
             )
 
 

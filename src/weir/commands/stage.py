@@ -15,7 +15,7 @@ def run(options: argparse.Namespace) -> None:
     """Run the stage that the command line names."""
     layout = Layout(find_root())
     params = options.params or layout.root / "params.yaml"
-    job = prepare(options.command, options.name, options.seed, layout, params)
+    job = prepare(options.command, options.name, options.seed, layout, params, options.fold)
     digests = dvc_digests(layout.root, job.inputs.values())
     tags = {
         "fingerprint": job.fingerprint,
@@ -28,6 +28,7 @@ def run(options: argparse.Namespace) -> None:
         key=job.key,
         name=job.name,
         seed=job.seed,
+        fold=job.fold,
         task=job.task,
         dataset=job.dataset,
         tags=tags,
@@ -35,6 +36,6 @@ def run(options: argparse.Namespace) -> None:
     ) as tracker:
         if data := job.inputs.get("data"):
             place = data.relative_to(layout.root).as_posix()
-            tracker.log_dataset(job.dataset, digests.get(place, job.input_digests["data"]), place)
+            tracker.log_dataset(data.name, digests.get(place, job.input_digests["data"]), place)
         output = execute(job, layout, tracker)
     print(output.relative_to(layout.root))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ class Node:
         upstream: the nodes it names, as `section/name`.
         dataset: name of the dataset at the head of its chain; empty for a report.
         seeded: whether it is repeated for each seed.
+        folds: names of the held-out groups of its dataset, for each of which it is repeated; empty
+            where it is not.
     """
 
     section: str
@@ -54,6 +57,7 @@ class Node:
     upstream: tuple[str, ...]
     dataset: str
     seeded: bool
+    folds: tuple[str, ...] = ()
 
     @property
     def ref(self) -> str:
@@ -143,8 +147,9 @@ def _node(path: Path, section: str, name: Any, settings: Any, nodes: dict[str, N
             where,
             f"{name!r} is no node name; use lower-case letters, digits and single hyphens",
         ) from None
-    if name.rpartition("-s")[2].isdigit() and "-s" in name:
-        raise problem(path, where, f"node name {name!r} ends like a seed; rename the node")
+    if end := re.search(r"-([sf])[0-9]+$", name):
+        what = {"s": "seed", "f": "fold"}[end[1]]
+        raise problem(path, where, f"node name {name!r} ends like a {what}; rename the node")
     if not isinstance(settings, dict):
         raise problem(path, where, f"{section}.{name} must be a mapping of settings")
     upstream = _upstream(path, section, name, settings, nodes)
@@ -164,10 +169,14 @@ def _node(path: Path, section: str, name: Any, settings: Any, nodes: dict[str, N
     seeded = section not in ("datasets", "report") and getattr(config, "seeded", True)
     if section in ("teacher", "distill", "evaluate"):
         seeded = nodes[upstream[0]].seeded
-    dataset = name if section == "datasets" else ""
-    if section not in ("datasets", "report"):
-        dataset = nodes[upstream[0]].dataset
-    return Node(section, name, task, config, upstream, dataset, seeded)
+    dataset, folds = "", ()
+    if section == "datasets":
+        dataset, folds = name, tuple(getattr(config, "folds", ()))
+    elif section != "report":
+        dataset, folds = nodes[upstream[0]].dataset, nodes[upstream[0]].folds
+    if len(folds) < 2:
+        folds = ()
+    return Node(section, name, task, config, upstream, dataset, seeded, folds)
 
 
 def _upstream(

@@ -28,12 +28,14 @@ class Layout:
         """Checkpoints, spool and other things that are no results."""
         return self.root / ".weir"
 
-    def folder(self, run: Run, stage: str = "") -> str:
-        """Output folder of a run, relative to the root; `stage` tells fetch from preprocess."""
-        section, key = run.node.section, run.key
-        if section == "datasets":
-            return f"data/{'raw' if stage == 'fetch' else 'processed'}/{key}"
-        return f"results/{section}/{key}"
+    def folder(self, run: Run) -> str:
+        """Output folder of a run, relative to the root; of a dataset, the processed one."""
+        section = run.node.section
+        return f"{'data/processed' if section == 'datasets' else f'results/{section}'}/{run.key}"
+
+    def raw(self, dataset: str) -> str:
+        """Folder of a dataset's raw files, relative to the root."""
+        return f"data/raw/{dataset}"
 
     def checkpoints(self, section: str, key: str, fingerprint: str) -> Path:
         """Folder of resumable checkpoints, outside declared outputs: both engines delete those."""

@@ -11,7 +11,7 @@ class StagePaths:
     """Folders of one run of a stage.
 
     Attributes:
-        key: name of the run, `<node>-s<seed>` or, unseeded, `<node>`.
+        key: name of the run, such as `<node>-s<seed>` or, unseeded, `<node>`.
         output: an existing, empty folder to fill; it takes its place when the stage succeeds.
         inputs: upstream artifacts by role: `raw`, `data`, `upstream`, `teacher`, `evaluations`.
         checkpoints: folder of resumable checkpoints of exactly this run.

@@ -33,7 +33,12 @@ MODEL_STAGES = ("stage1", "stage2", "joint", "baseline", "distill")
 
 @dataclass(frozen=True)
 class Job:
-    """A stage to run: which, on which node and seed, and where."""
+    """A stage to run: which, on which node, seed and fold, and where.
+
+    Attributes:
+        dataset: name of the dataset node; empty for a report.
+        fold: index of the held-out group; None where there are not several.
+    """
 
     stage: str
     name: str
@@ -46,6 +51,7 @@ class Job:
     output: Path
     fingerprint: str
     input_digests: dict[str, str]
+    fold: int | None = None
 
     @property
     def section(self) -> str:
@@ -53,23 +59,32 @@ class Job:
         return STAGES[self.stage]
 
 
-def prepare(stage: str, name: str, seed: int | None, layout: Layout, params: Path) -> Job:
+def prepare(
+    stage: str,
+    name: str,
+    seed: int | None,
+    layout: Layout,
+    params: Path,
+    fold: int | None = None,
+) -> Job:
     """Find the node, check its settings and inputs, and name what it depends on.
 
     Only the node itself is read from params.yaml, and only the graph from plan.json: what another
     node says, or an edit made while the job waited in a queue, cannot change this run.
 
     Raises:
-        UserError: unknown node or seed, bad settings, or an input that is not there.
+        UserError: unknown node, seed or fold, bad settings, or an input that is not there.
     """
     section = STAGES[stage]
     settings = (read_yaml(params).get(section) or {}).get(name)
-    entries = _planned(section, name, layout, params, known=settings is not None)
-    key = _key(entries, name, seed, params)
+    entries = _planned(stage, name, layout, params, known=settings is not None)
+    key = _key(entries, name, seed, fold, params)
     entry = entries[key]
     task = entry.get("task", "")
     config = _config(section, name, settings, task, params)
-    inputs = {role: layout.root / path for role, path in _inputs(stage, key, entry).items()}
+    if section == "datasets" and fold is not None:
+        config = config.fold(fold)
+    inputs = {role: layout.root / path for role, path in _inputs(stage, entry).items()}
     for role, path in inputs.items():
         if not path.exists():
             raise UserError(
@@ -86,12 +101,13 @@ def prepare(stage: str, name: str, seed: int | None, layout: Layout, params: Pat
         key,
         entry.get("seed", 0),
         task,
-        entry.get("dataset", name if section == "datasets" else ""),
+        _dataset(section, name, entry),
         config,
         inputs,
         output,
         identity,
         digests,
+        fold,
     )
 
 
@@ -115,12 +131,14 @@ def execute(job: Job, layout: Layout, tracker: Any) -> Path:
 
 
 def _planned(
-    section: str, name: str, layout: Layout, params: Path, *, known: bool
+    stage: str, name: str, layout: Layout, params: Path, *, known: bool
 ) -> dict[str, dict[str, Any]]:
     """Runs of a node in plan.json, which is refreshed if the node is new."""
+    section = STAGES[stage]
     for _attempt in range(2):
         if layout.plan.exists():
-            runs = json.loads(layout.plan.read_text(encoding="utf-8"))["runs"][section]
+            # A plan of an older Weir lacks tables.
+            runs = json.loads(layout.plan.read_text(encoding="utf-8"))["runs"].get(stage, {})
             entries = {key: entry for key, entry in runs.items() if entry["name"] == name}
             if entries and known:
                 return entries
@@ -130,9 +148,19 @@ def _planned(
     raise UserError(f"{layout.plan}: lacks {section}/{name}; run `weir plan`")
 
 
-def _key(entries: dict[str, Any], name: str, seed: int | None, params: Path) -> str:
+def _key(
+    entries: dict[str, Any], name: str, seed: int | None, fold: int | None, params: Path
+) -> str:
+    folds = sorted({entry["fold"] for entry in entries.values() if "fold" in entry})
+    if folds and fold not in folds:
+        listed = ", ".join(map(str, folds))
+        raise UserError(f"{name}: --fold must be one of its dataset's folds ({listed}), got {fold}")
+    if not folds and fold is not None:
+        raise UserError(f"{name}: has no folds here; leave out --fold {fold}")
+    entries = {key: entry for key, entry in entries.items() if entry.get("fold") == fold}
+    unseeded = name if fold is None else f"{name}-f{fold}"
     by_seed = {entry.get("seed", 0): key for key, entry in entries.items()}
-    if len(entries) == 1 and (seed is None or name in entries):
+    if len(entries) == 1 and (seed is None or unseeded in entries):
         return next(iter(entries))
     if seed in by_seed:
         return by_seed[seed]
@@ -152,13 +180,19 @@ def _config(section: str, name: str, settings: Any, task: str, params: Path) -> 
         raise invalid(params, [section, name], model, settings, error) from None
 
 
-def _inputs(stage: str, key: str, entry: dict[str, Any]) -> dict[str, str]:
+def _dataset(section: str, name: str, entry: dict[str, Any]) -> str:
+    """Name of the dataset node: that of the processed folder without its fold."""
+    folder = name if section == "datasets" else entry.get("dataset", "")
+    return folder.removesuffix(f"-f{entry['fold']}") if "fold" in entry else folder
+
+
+def _inputs(stage: str, entry: dict[str, Any]) -> dict[str, str]:
     data = {"data": f"data/processed/{entry.get('dataset')}"}
     match stage:
         case "fetch":
             return {}
         case "preprocess":
-            return {"raw": f"data/raw/{key}"}
+            return {"raw": entry["raw"]}
         case "report":
             return {"evaluations": "results/evaluate"}
         case "stage1" | "joint":

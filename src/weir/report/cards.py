@@ -52,7 +52,7 @@ def cards(
 def _winner(winner: Entry, metric: str, definition: Definition) -> Card:
     statistic = winner.statistic(metric)
     places = decimals([statistic.mean])
-    seeds = "one run"
+    seeds = "one run" if len(winner.runs) == 1 else "one seed"
     if math.isfinite(statistic.std):
         seeds = f"± {number(statistic.std, places)} over {statistic.count} seeds"
     return Card(

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from weir.report.entries import Entry, definitions, featured, ranked
-from weir.report.evaluation import Definition
+from weir.report.entries import Entry, definitions, featured, ranked, summarise
+from weir.report.evaluation import Definition, Evaluation
 from weir.report.figure import Figure, Margins, View, draw
 from weir.report.numbers import compact, number
 from weir.report.points import thin
@@ -70,7 +70,7 @@ def _dots(rows: Sequence[Entry], metric: str, definition: Definition) -> str:
         axes.grid(axis="x", visible=False)
         for n, row in enumerate(rows):
             colour = light(row.kind)
-            seeds = [run.metrics[metric] for run in row.runs]
+            seeds = row.by_seed(metric)
             axes.plot(seeds, [n] * len(seeds), "o", ms=3.4, color=colour, alpha=0.5, mew=0)
             axes.plot(
                 [row.statistic(metric).mean],
@@ -193,21 +193,21 @@ def _quality(
 
 
 def mean_curve(row: Entry, cost: str, metric: str) -> list[tuple[float, float]]:
-    """(cost, score) averaged over seeds at each number of steps that every seed has."""
-    found: dict[float, list[tuple[float, float]]] = {}
-    for run in row.runs:
-        for point in run.quality_curve:
-            pair = (point.get(cost, math.nan), point.get(metric, math.nan))
-            if all(map(math.isfinite, pair)):
-                found.setdefault(point.get("steps", pair[0]), []).append(pair)
-    whole = [pairs for pairs in found.values() if len(pairs) == len(row.runs)]
-    return sorted(
-        (
-            sum(x for x, _ in pairs) / len(pairs),
-            sum(y for _, y in pairs) / len(pairs),
-        )
-        for pairs in whole
-    )
+    """(cost, score) at each number of steps that every run has, gathered as scores in tables."""
+    curves = {
+        run.name: {point.get("steps", point.get(cost)): point for point in run.quality_curve}
+        for run in row.runs
+    }
+    steps = dict.fromkeys(step for curve in curves.values() for step in curve)
+
+    def mean(step: float | None, key: str) -> float:
+        def value(run: Evaluation) -> float:
+            return curves[run.name].get(step, {}).get(key, math.nan)
+
+        return summarise(row.pooled(key, value)).mean
+
+    pairs = ((mean(step, cost), mean(step, metric)) for step in steps)
+    return sorted(pair for pair in pairs if all(map(math.isfinite, pair)))
 
 
 def _plain_log_ticks(axes: Axes, costs: Sequence[float], whole: bool) -> None:
@@ -235,7 +235,7 @@ def losses(rows: Sequence[Entry]) -> Figure | None:
         return None
     return Figure(
         "Losses",
-        "Thin: training, smoothed over 2 % of the steps; thick: validation; a line for each seed. "
+        "Thin: training, smoothed over 2 % of the steps; thick: validation; a line for each run. "
         "The axis leaves out the first steps where they are far above the rest.",
         "Training",
         (View("all", tuple(panels)),),
@@ -245,6 +245,8 @@ def losses(rows: Sequence[Entry]) -> Figure | None:
 def _loss(row: Entry) -> str:
     def paint(axes: Axes) -> None:
         tops, lows = [], []
+        # Many runs share the space that three lines would take.
+        most = max(240 * 3 // max(len(row.runs), 3), 60)
         for run in row.runs:
             table = run.tables.get("losses")
             if table is None:
@@ -259,7 +261,7 @@ def _loss(row: Entry) -> str:
                 values = kept[column]
                 if not thick:
                     values = values.rolling(max(len(kept) // 50, 1), min_periods=1).mean()
-                places = thin(len(kept), 240)
+                places = thin(len(kept), most)
                 steps, values = kept["step"].to_numpy()[places], values.to_numpy()[places]
                 axes.plot(
                     steps,

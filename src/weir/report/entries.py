@@ -1,18 +1,19 @@
-"""Evaluations gathered over seeds, ranked, and compared in plain words."""
+"""Evaluations gathered over folds and seeds, ranked, and compared in plain words."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from weir.errors import WeirError
 from weir.report.evaluation import KINDS, MISSING, Definition, Evaluation
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """Mean and sample standard deviation over runs; missing where they cannot be known."""
+    """Mean and sample standard deviation over seeds; missing where they cannot be known."""
 
     mean: float
     std: float
@@ -25,7 +26,7 @@ class Statistic:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One row of a results table: an evaluated node with the runs of all its seeds."""
+    """One row of a results table: an evaluated node with its runs, by seed and then by fold."""
 
     node: str
     label: str
@@ -34,7 +35,7 @@ class Entry:
 
     @property
     def first(self) -> Evaluation:
-        """The run whose examples are drawn: that of the smallest seed, never of the best score."""
+        """The run whose examples are drawn: of the smallest seed, never of the best score."""
         return self.runs[0]
 
     @property
@@ -42,13 +43,47 @@ class Entry:
         """Whether this is a model of ours rather than a yardstick."""
         return self.kind not in ("baseline", "ceiling")
 
-    def statistic(self, metric: str) -> Statistic:
-        """Mean and spread of a metric.
+    @property
+    def seeds(self) -> int:
+        """How many seeds it was repeated for; an unseeded node counts as one."""
+        return len({run.seed for run in self.runs})
 
-        If one seed lacks the number, so does the mean: an average over the seeds that did not
-        fail would flatter.
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """Names of the held-out groups; empty where there are none."""
+        return tuple(dict.fromkeys(run.fold for run in self.runs if run.fold is not None))
+
+    def statistic(self, metric: str) -> Statistic:
+        """Mean and spread over seeds of a metric, which is first pooled over folds in each seed.
+
+        If one run lacks the number, so does the mean: an average over the runs that did not fail
+        would flatter.
         """
-        return summarise([run.metrics.get(metric, MISSING) for run in self.runs])
+        return summarise(self.by_seed(metric))
+
+    def by_seed(self, metric: str) -> list[float]:
+        """A metric in each seed, pooled over the seed's folds."""
+        return self.pooled(metric, lambda run: run.metrics.get(metric, MISSING))
+
+    def pooled(self, metric: str, value: Callable[[Evaluation], float]) -> list[float]:
+        """What `value` gives of each run, pooled in each seed as the definition of `metric` says.
+
+        Missing for a seed that lacks a number, or a fold that another seed has.
+        """
+        definition = definitions([self]).get(metric)
+        middle = (
+            statistics.median if definition and definition.pool == "median" else (statistics.fmean)
+        )
+        seeds: dict[int | None, dict[str | None, float]] = {}
+        for run in self.runs:
+            seeds.setdefault(run.seed, {})[run.fold] = value(run)
+        most = len({run.fold for run in self.runs})
+        return [
+            middle(folds.values())
+            if len(folds) == most and all(map(math.isfinite, folds.values()))
+            else MISSING
+            for folds in seeds.values()
+        ]
 
     @property
     def nfe(self) -> int | None:
@@ -72,19 +107,32 @@ def summarise(values: Sequence[float]) -> Statistic:
 
 
 def entries(evaluations: Iterable[Evaluation]) -> list[Entry]:
-    """Gather the seeds of each node, by kind and then by name; equal labels get their node's."""
+    """Gather the runs of each node, by kind and then by name; equal labels get their node's.
+
+    Raises:
+        WeirError: two evaluations of a node have the same seed and held-out group.
+    """
     nodes: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations:
         nodes.setdefault(evaluation.node, []).append(evaluation)
     labels = [runs[0].label for runs in nodes.values()]
     gathered = []
     for node, runs in nodes.items():
-        ordered = sorted(runs, key=lambda run: (-1 if run.seed is None else run.seed, run.name))
+        if len({(run.seed, run.fold) for run in runs}) < len(runs):
+            raise WeirError(f"{node}: has two evaluations of one seed and held-out group")
+        ordered = sorted(
+            runs, key=lambda run: (-1 if run.seed is None else run.seed, _natural(run))
+        )
         label = ordered[0].label
         if labels.count(label) > 1:
             label = f"{label} ({node})"
         gathered.append(Entry(node, label, ordered[0].kind, tuple(ordered)))
     return sorted(gathered, key=lambda entry: (KINDS.index(entry.kind), entry.node))
+
+
+def _natural(run: Evaluation) -> tuple[int, str]:
+    """Sorts names by length and then by letters, so that fold 2 comes before fold 10."""
+    return len(run.name), run.name
 
 
 def definitions(rows: Iterable[Entry]) -> dict[str, Definition]:

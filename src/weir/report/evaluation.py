@@ -21,6 +21,9 @@ from weir.errors import UserError, WeirError
 KINDS = ("student", "teacher", "flow", "joint", "stage1", "baseline", "ceiling")
 """What was evaluated, in the order in which the report lists kinds."""
 
+POOLS = ("mean", "median")
+"""How scores of several held-out groups become one."""
+
 MISSING = float("nan")
 
 
@@ -29,12 +32,14 @@ class Definition:
     """What a metric is: the words printed beside its numbers.
 
     `better` is "lower", "higher", or the value that a perfect model reaches (coverage, say).
+    `pool` says how the held-out groups of one seed become one number: "mean" or "median".
     """
 
     label: str
     definition: str
     scale: str
     better: str | float
+    pool: str = "mean"
 
     @property
     def target(self) -> float | None:
@@ -57,8 +62,9 @@ class Definition:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """One evaluated run: a node of `evaluate` with one seed.
+    """One evaluated run: a node of `evaluate` with one seed, on one held-out group.
 
+    `fold` is the name of that group, None where the dataset holds no groups out.
     `metrics` are means over the items of the split, `nfe` counts network calls for one sample,
     `latency_ms` is the time of one item with all its samples, `seconds` that of the whole split.
     """
@@ -80,6 +86,7 @@ class Evaluation:
     lineage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    fold: str | None = None
 
 
 def load_evaluation(folder: Path) -> Evaluation:
@@ -147,6 +154,7 @@ def parse_evaluation(
         lineage=document.get("lineage") or {},
         provenance=document.get("provenance") or {},
         tables=dict(tables or {}),
+        fold=document.get("fold"),
     )
 
 
@@ -161,9 +169,15 @@ def _definition(value: Mapping[str, Any], where: str) -> Definition:
             f'bad definition of a metric: {where}: better is {better!r}, not "lower", "higher" '
             "or the target value"
         )
+    pool = value.get("pool", "mean")
+    if pool not in POOLS:
+        raise WeirError(
+            f"bad definition of a metric: {where}: pool is {pool!r}, not {' or '.join(POOLS)}"
+        )
     return Definition(
         label=value["label"],
         definition=value.get("definition", ""),
         scale=value.get("scale", ""),
         better=better if isinstance(better, str) else float(better),
+        pool=pool,
     )

@@ -123,7 +123,9 @@ def _dataset(
         "name": dataset,
         "protocol": shared_protocol(_runs(rivals)),
         "differing": _differing(_runs(rivals)),
-        "seeds": max(len(row.runs) for row in rows),
+        "seeds": max(row.seeds for row in rows),
+        "folds": max(len(row.folds) for row in rows),
+        "pooling": _pooling(known),
         "models": sum(row.contender for row in rows),
         "cards": cards(rivals, headline, known, plan) if headline else [],
         "verdicts": against_baselines(rivals, headline, known) if headline else [],
@@ -167,10 +169,28 @@ def _grouped(figures: Iterable[Figure]) -> list[FigureGroup]:
 
 
 def _differing(runs: Sequence[Evaluation]) -> list[str]:
-    """Settings of the comparison itself in which the runs differ; steps and solver may."""
+    """Settings of the comparison itself in which the runs differ; steps and solver may.
+
+    Runs on different held-out groups may differ in the number of items, but every model has to be
+    scored on the same groups.
+    """
     keys = dict.fromkeys(key for run in runs for key in run.protocol)
-    shared = shared_protocol(runs)
-    return [key for key in keys if key not in shared and key not in ("steps", "solver")]
+    folds = dict.fromkeys(run.fold for run in runs)
+    shared = [shared_protocol([run for run in runs if run.fold == fold]) for fold in folds]
+    found = [
+        key
+        for key in keys
+        if key not in ("steps", "solver") and any(key not in fold for fold in shared)
+    ]
+    if len({frozenset(row.folds) for row in entries(runs)}) > 1:
+        found.append("held-out groups")
+    return found
+
+
+def _pooling(known: Mapping[str, Definition]) -> str:
+    """How scores of held-out groups become one: "the mean", with exceptions."""
+    medians = [definition.label for definition in known.values() if definition.pool == "median"]
+    return f"the mean ({', '.join(medians)}: the median)" if medians else "the mean"
 
 
 def _definitions(evaluations: Sequence[Evaluation]) -> list[tuple[str, str, Definition]]:

@@ -26,8 +26,10 @@ def scores(
 ) -> dict[str, Any]:
     """One document for the evaluations of one data set.
 
-    `seeds` counts runs; a single run has no standard deviation (null), and a number that some seed
-    lacks is null as well. `protocol` keeps what all evaluations agree on.
+    Means and standard deviations are over the `seeds`, in each of which a score is pooled over the
+    `folds`, the held-out groups (1 where there are none). A single seed has no standard deviation
+    (null), and a number that some run lacks is null as well. `protocol` keeps what all evaluations
+    agree on.
 
     Raises:
         WeirError: there is no evaluation, or there are several data sets.
@@ -74,7 +76,8 @@ def _model(row: Entry) -> dict[str, Any]:
         "name": row.node,
         "kind": KIND_IN_SCORES.get(row.kind, row.kind),
         "nfe": row.nfe,
-        "seeds": len(row.runs),
+        "seeds": row.seeds,
+        "folds": max(len(row.folds), 1),
         "metrics": {metric: _pair(row.statistic(metric)) for metric in metrics},
     }
 

@@ -36,6 +36,7 @@ class Row:
     node: str
     kind: str
     seeds: int
+    folds: int
     nfe: Cell
     cost: Cell
     gap: Cell
@@ -74,7 +75,8 @@ def results_table(
             label=row.label,
             node=row.node,
             kind=row.kind,
-            seeds=len(row.runs),
+            seeds=row.seeds,
+            folds=len(row.folds),
             nfe=Cell(DASH) if row.nfe is None else Cell(number(row.nfe, 0), order=str(row.nfe)),
             cost=_cell(row.latency_ms, quantity(row.latency_ms)),
             gap=_gap(row, limit, ranking, known[ranking]),

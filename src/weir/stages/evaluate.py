@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from weir.errors import WeirError
 from weir.stages.model_folder import ModelCard, read_card
 from weir.stages.restore import restore
 from weir.tasks import part
@@ -21,11 +22,21 @@ if TYPE_CHECKING:
 KINDS = {"stage1": "stage1", "stage2": "teacher", "joint": "joint", "distill": "student"}
 """What the report calls a model of each section."""
 
+CEILINGS = ("oracle", "split_half")
+"""Baselines that know the truth."""
+
+CURVE = "curve.csv"
+"""Table that `dvc plots` draws; the task's config says how."""
+
 
 def run(
     config: Evaluate, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
 ) -> None:
-    """Write `metrics.json`, `horizon.csv` and the folder `details` with all a report needs."""
+    """Write `metrics.json`, `curve.csv` and the folder `details` with all a report needs.
+
+    Raises:
+        WeirError: the task wrote no curve.
+    """
     folder = paths.inputs["upstream"]
     card = read_card(folder)
     data = part(task, "data").load(paths.inputs["data"]).to(default_device())
@@ -36,12 +47,15 @@ def run(
     torch.manual_seed(seed)
     label = f"evaluate {paths.key}"
     result = part(task, "evaluation").evaluate(model, data, config, details, seed=seed, label=label)
+    if not (paths.output / CURVE).exists():
+        raise WeirError(f"{label}: the evaluation of task {task} wrote no {CURVE}")
     document = {
         "name": paths.key,
         "node": name,
-        "seed": seed if paths.key != name else None,
+        "seed": seed if paths.key.endswith(f"-s{seed}") else None,
+        "fold": card.schema.get("fold"),
         "task": task,
-        "dataset": card.dataset,
+        "dataset": dataset(card),
         "kind": kind(card),
         "label": config.label or name,
         "model": config.model,
@@ -64,10 +78,16 @@ def run(
         )
 
 
+def dataset(card: ModelCard) -> str:
+    """The dataset node at the head of a model's chain; the card's own name is that of one fold."""
+    named = (config.get("dataset") for config in card.lineage().values())
+    return next((name for name in named if name), card.dataset)
+
+
 def kind(card: ModelCard) -> str:
-    """What a model counts as: the oracle is a ceiling, other baselines are baselines."""
+    """What a model counts as: of the baselines some are ceilings."""
     if card.section == "baseline":
-        return "ceiling" if card.config.get("method") == "oracle" else "baseline"
+        return "ceiling" if card.config.get("method") in CEILINGS else "baseline"
     return KINDS[card.section]
 
 

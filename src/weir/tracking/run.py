@@ -45,6 +45,7 @@ def open_stage(
     seed: int,
     task: str,
     dataset: str,
+    fold: int | None = None,
     tags: Mapping[str, str] | None = None,
     commit: str | None = None,
 ) -> JournalTracker | NullTracker:
@@ -54,17 +55,21 @@ def open_stage(
     its rows, under the parent run of the invocation that started them.
 
     Args:
-        key: node and seed, such as `etth1-flow-s0`.
+        key: node, fold and seed, such as `etth1-flow-s0`.
+        fold: index of the held-out group, where there are several.
         tags: further facts, such as fingerprint, upstream run ids and DVC md5s.
         commit: commit of the code.
     """
     if os.environ.get(SWITCH, "").lower() == "off" or not _first_process():
         return NullTracker()
     facts = {"section": section, "name": name, "seed": seed, "task": task, "dataset": dataset}
+    folded = ""
+    if fold is not None:
+        facts["fold"], folded = fold, f" --fold {fold}"
     source = {
         "mlflow.user": _user(),
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.name": f"weir {section} {name} --seed {seed}",
+        "mlflow.source.name": f"weir {section} {name} --seed {seed}{folded}",
         "mlflow.source.git.commit": commit or "",
     }
     head = {

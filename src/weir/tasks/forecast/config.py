@@ -203,3 +203,11 @@ SECTIONS: dict[str, type[Config]] = {
     "baseline": ForecastBaseline,
     "evaluate": Evaluate,
 }
+
+PLOT = {
+    "x": "step",
+    "y": "crps",
+    "title": "Error along the horizon",
+    "template": "linear",
+}
+"""How `dvc plots` draws the `curve.csv` of an evaluation."""

@@ -32,7 +32,7 @@ def evaluate(
         curve.append(_point(steps, _score(model, data, config, steps, seed, label)))
     for name, table in first.tables.items():
         table.to_parquet(details / f"{name}.parquet", index=False)
-    first.tables["horizon"].to_csv(details.parent / "horizon.csv", index=False)
+    first.tables["horizon"].to_csv(details.parent / "curve.csv", index=False)
     return {
         "headline": "crps",
         "metrics": first.scores,
