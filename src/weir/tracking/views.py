@@ -19,6 +19,7 @@ TAG = f"mlflow.sharedViewState.{VIEW}"
 ONLY_EVALUATIONS = "tags.section = 'evaluate'"
 HEADLINES = {
     "crps": True,
+    "pearson_delta": False,
     "energy_distance": True,
     "classifier_fd": True,
     "bits_per_dim": True,
