@@ -1,9 +1,13 @@
-"""A few hundred made-up cells, processed."""
+"""Made-up cells: a processed folder, and the way from a raw file to one."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +15,9 @@ import torch
 from scipy import sparse
 
 from weir.tasks.perturb.data import PerturbData, load
+from weir.tasks.perturb.dataset_config import PerturbDataset
 from weir.tasks.perturb.pca import Pca
+from weir.tasks.perturb.preprocess import preprocess
 from weir.tasks.perturb.schema import (
     CONTROL,
     PARTS,
@@ -112,3 +118,50 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_perturb(tiny_folder: Path) -> PerturbData:
     """The same, loaded."""
     return load(tiny_folder)
+
+
+SMALL: dict[str, Any] = {
+    "task": "perturb",
+    "source": {"path": "cells.h5ad", "sha256": "0" * 64},
+    "obs": {"cell_type": "type", "batch": "donor"},
+    "components": 5,
+}
+
+
+@pytest.fixture
+def cells() -> anndata.AnnData:
+    """240 cells x 30 genes, 2 types x 2 donors x (control, A, B, A+B) of 15 cells each."""
+    random = np.random.default_rng(1)
+    counts = random.poisson(random.uniform(0.5, 4, 30), (240, 30))
+    number = np.arange(240)
+    obs = pd.DataFrame(
+        {
+            "perturbation": np.array(["control", "A", "B", "A+B"])[number // 60],
+            "type": np.array(["T", "B"])[number % 2],
+            "donor": number // 2 % 2 + 101,
+        },
+        index=[f"c{i}" for i in number],
+    )
+    var = pd.DataFrame({"symbol": [f"s{i}" for i in range(30)]}, index=[f"g{i}" for i in range(30)])
+    return anndata.AnnData(sparse.csr_matrix(counts.astype("float32")), obs, var)
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Callable[..., PerturbData]:
+    """Write a raw file, preprocess it with some settings, and load the result."""
+
+    def run(raw: anndata.AnnData | bytes, **settings: Any) -> PerturbData:
+        folder, output = tmp_path / "raw", tmp_path / "processed"
+        folder.mkdir(exist_ok=True)
+        output.mkdir(exist_ok=True)
+        if isinstance(raw, bytes):
+            (folder / "cells.h5ad").write_bytes(raw)
+        else:
+            raw.copy().write_h5ad(folder / "cells.h5ad")
+        source = {"origin": "a test", "files": [{"name": "cells.h5ad", "sha256": "0" * 64}]}
+        (folder / "source.json").write_text(json.dumps(source))
+        obs = SMALL["obs"] | settings.pop("obs", {})
+        preprocess(PerturbDataset.model_validate(SMALL | settings | {"obs": obs}), folder, output)
+        return load(output)
+
+    return run

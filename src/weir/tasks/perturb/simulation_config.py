@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from itertools import pairwise
+from typing import Self
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from weir.config.base import Config
 
@@ -39,7 +50,7 @@ class Simulation(Config):
         0.25, description="SD over genes of a batch's shift, in natural log."
     )
     effect: NonNegativeFloat = Field(
-        1.5, description="SD of a full perturbation's shift of its target genes, in natural log."
+        1.0, description="SD of a full perturbation's shift of its target genes, in natural log."
     )
     targets: float = Field(0.15, gt=0, le=1, description="Share of genes a perturbation shifts.")
     type_dependence: NonNegativeFloat = Field(
@@ -52,12 +63,29 @@ class Simulation(Config):
     spatial: NonNegativeFloat = Field(
         0.0, description="SD of the log shift by the place in the tissue; 0 for no positions."
     )
-    depth: PositiveFloat = Field(600.0, description="Median library, counts.")
+    depth: PositiveFloat = Field(400.0, description="Median expected library, counts.")
     depth_sd: NonNegativeFloat = Field(0.56, description="SD of the natural log library.")
+    zeros: float = Field(
+        0.8, gt=0, lt=1, description="Share of zeros among the control cells' counts."
+    )
     theta_quantiles: tuple[PositiveFloat, PositiveFloat, PositiveFloat, PositiveFloat] = Field(
         (0.5, 1.0, 3.5, 20.0),
         description="Quantiles .05, .25, .5 and .75 of the genes' inverse dispersion.",
     )
     poisson: float = Field(
-        0.12, ge=0, le=1, description="Share of nearly Poisson genes, inverse dispersion 10,000."
+        0.12, ge=0, lt=0.25, description="Share of nearly Poisson genes (inverse dispersion 10000)."
     )
+
+    @field_validator("doses", "theta_quantiles")
+    @classmethod
+    def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(low >= high for low, high in pairwise(value)):
+            raise ValueError("must ascend")
+        return value
+
+    @model_validator(mode="after")
+    def _enough_pairs(self) -> Self:
+        pairs = self.perturbations * (self.perturbations - 1) // 2
+        if self.combinations > pairs:
+            raise ValueError(f"combinations are at most {pairs}, the pairs of perturbations")
+        return self
