@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import synthetic
@@ -91,3 +92,12 @@ def test_what_cannot_be_compared_is_not() -> None:
     assert compare(row(math.nan), row(0.3), "crps", CRPS) is None
     assert compare(row(0.3), row(0.0), "crps", CRPS) is None
     assert compare(row(0.3), row(0.3), "coverage_50", COVERAGE) is None
+
+
+def test_a_change_is_of_the_number_and_an_excess_is_worse() -> None:
+    auroc = replace(CRPS, better="higher")
+    lower = compare(row(0.33), row(0.3), "crps", CRPS)
+    higher = compare(row(0.27), row(0.3), "crps", auroc)
+    assert lower is not None and higher is not None
+    assert lower.excess == pytest.approx(0.1) and lower.change == pytest.approx(0.1)
+    assert higher.excess == pytest.approx(0.1) and higher.change == pytest.approx(-0.1)

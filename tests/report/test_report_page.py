@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -251,3 +252,27 @@ def test_a_score_that_should_be_high_is_read_the_right_way_round() -> None:
     assert "10.0 % below Oracle" in text
     assert "Cost of distilling −2.2 %" in text
     assert "(higher is better)" in text
+
+
+def test_held_out_groups_differ_in_their_items_only() -> None:
+    def run(node: str, fold: str, **protocol: object) -> Evaluation:
+        settings = {"split": "test", "fold": fold, "cells": 100 if fold == "NK" else 23} | protocol
+        name = f"etth1-{node}-{fold}"
+        made = synthetic.evaluation(node, 0, protocol=settings, name=name)
+        return replace(made, fold=fold, tables={}, quality_curve=())
+
+    def page(*runs: Evaluation) -> str:
+        text = Structure(render(runs, synthetic.plan(), "Page", PLAIN)).text
+        return " ".join(text.split())
+
+    folds = ("NK", "B")
+    alike = [run(node, fold) for node in ("flow", "studentt") for fold in folds]
+    text = page(*alike)
+    assert "do not share one protocol" not in text
+    assert "split test cells 123" in text and "1 seed × 2 groups" in text
+    assert "they differ in held-out groups" in page(*alike[:3])
+    estimands = [replace(r, protocol={**r.protocol, "estimand": r.kind}) for r in alike]
+    text = page(*estimands)
+    assert "do not share one protocol" not in text and "flow, 1 seed × 2 groups" in text
+    fewer = [*alike[:3], run("studentt", "B", cells=9)]
+    assert "they differ in cells" in page(*fewer)

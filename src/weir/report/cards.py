@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from weir.report.entries import Comparison, Entry, best, compare, ranked
+from weir.report.entries import Entry, best, compare, ranked
 from weir.report.evaluation import Definition
 from weir.report.numbers import decimals, number, percent, signed_percent
 from weir.report.plan import PlanGraph
@@ -107,16 +107,10 @@ def _distilled(
         calls = f" at {student.nfe} network call{'s' if student.nfe > 1 else ''} of {teacher.nfe}"
     return Card(
         "Cost of distilling",
-        signed_percent(_change(comparison), 1),
+        signed_percent(comparison.change, 1),
         f"{definition.label} against its teacher{calls}",
         "good" if comparison.excess <= FAITHFUL else "bad",
     )
-
-
-def _change(comparison: Comparison) -> float:
-    """Relative change of the number itself: a rise of a score that should be high is a gain."""
-    higher = comparison.definition.better == "higher"
-    return -comparison.excess if higher else comparison.excess
 
 
 def _targets(winner: Entry, targets: Sequence[str], known: Mapping[str, Definition]) -> Card | None:

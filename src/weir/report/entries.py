@@ -182,6 +182,11 @@ class Comparison:
     level: bool
 
     @property
+    def change(self) -> float:
+        """Relative change of the number itself; of a score that should be high, a rise is good."""
+        return -self.excess if self.definition.better == "higher" else self.excess
+
+    @property
     def loses(self) -> bool:
         return self.excess > 0 and not self.level
 

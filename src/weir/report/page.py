@@ -121,7 +121,7 @@ def _dataset(
     return {
         "task": task,
         "name": dataset,
-        "protocol": shared_protocol(_runs(rivals)),
+        "protocol": _protocol(_runs(rivals)),
         "differing": _differing(_runs(rivals)),
         "seeds": max(row.seeds for row in rows),
         "folds": max(len(row.folds) for row in rows),
@@ -168,20 +168,40 @@ def _grouped(figures: Iterable[Figure]) -> list[FigureGroup]:
     return [FigureGroup(name, tuple(members)) for name, members in groups.items()]
 
 
+OWN = ("steps", "solver", "estimand", "fold")
+"""Settings that belong to a model or a held-out group, not to the comparison."""
+
+
+def _protocols(runs: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """What all runs of a held-out group have in common, for each group."""
+    folds = dict.fromkeys(run.fold for run in runs)
+    return [shared_protocol([run for run in runs if run.fold == fold]) for fold in folds]
+
+
+def _protocol(runs: Sequence[Evaluation]) -> dict[str, Any]:
+    """Settings of the comparison; numbers of items that differ between held-out groups as a sum."""
+    folds = _protocols(runs)
+    found: dict[str, Any] = {}
+    for key in folds[0]:
+        values = [fold.get(key) for fold in folds]
+        if all(value == values[0] for value in values):
+            found[key] = values[0]
+        elif all(type(value) is int for value in values):
+            found[key] = sum(values)
+    if len(folds) > 1:
+        found.pop("fold", None)
+    return found
+
+
 def _differing(runs: Sequence[Evaluation]) -> list[str]:
-    """Settings of the comparison itself in which the runs differ; steps and solver may.
+    """Settings of the comparison itself in which the runs differ.
 
     Runs on different held-out groups may differ in the number of items, but every model has to be
     scored on the same groups.
     """
     keys = dict.fromkeys(key for run in runs for key in run.protocol)
-    folds = dict.fromkeys(run.fold for run in runs)
-    shared = [shared_protocol([run for run in runs if run.fold == fold]) for fold in folds]
-    found = [
-        key
-        for key in keys
-        if key not in ("steps", "solver") and any(key not in fold for fold in shared)
-    ]
+    shared = _protocols(runs)
+    found = [key for key in keys if key not in OWN and any(key not in fold for fold in shared)]
     if len({frozenset(row.folds) for row in entries(runs)}) > 1:
         found.append("held-out groups")
     return found

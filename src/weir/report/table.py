@@ -32,11 +32,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
+    """`estimand` says which of several things a model can be asked for the numbers are of."""
+
     label: str
     node: str
     kind: str
     seeds: int
     folds: int
+    estimand: str
     nfe: Cell
     cost: Cell
     gap: Cell
@@ -77,6 +80,7 @@ def results_table(
             kind=row.kind,
             seeds=row.seeds,
             folds=len(row.folds),
+            estimand=row.first.protocol.get("estimand") or "",
             nfe=Cell(DASH) if row.nfe is None else Cell(number(row.nfe, 0), order=str(row.nfe)),
             cost=_cell(row.latency_ms, quantity(row.latency_ms)),
             gap=_gap(row, limit, ranking, known[ranking]),
@@ -124,7 +128,7 @@ def _gap(row: Entry, limit: Entry | None, metric: str, definition: Definition) -
     comparison = compare(row, limit, metric, definition) if limit else None
     if comparison is None or row is limit:
         return Cell(DASH)
-    return _cell(comparison.excess, signed_percent(comparison.excess, 1))
+    return _cell(comparison.excess, signed_percent(comparison.change, 1))
 
 
 def _remark(row: Entry, baseline: Entry | None, metric: str, definition: Definition) -> str:
