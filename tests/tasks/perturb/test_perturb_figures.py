@@ -16,6 +16,7 @@ from weir.report.entries import Entry, entries
 from weir.report.evaluation import Evaluation
 from weir.report.figure import Figure
 from weir.tasks.perturb.figure_doses import curve
+from weir.tasks.perturb.figure_doses import held_out as held_out_doses
 from weir.tasks.perturb.figure_genes import shift
 from weir.tasks.perturb.figure_groups import held_out
 from weir.tasks.perturb.figure_tables import Key, drawn, recorded, responses, titles
@@ -95,7 +96,7 @@ def test_an_absent_table_takes_only_its_own_figures_away(absent: str) -> None:
 
 def test_the_auc_is_drawn_without_a_plane_too() -> None:
     (figure,) = figures([without(made.evaluation("vae"), "latent")])
-    assert [view.label for view in figure.views] == ["Batch AUC"]
+    assert [view.label for view in figure.views] == ["Batch AUC of z_int"]
 
 
 def test_without_evaluations_there_is_nothing_to_draw() -> None:
@@ -200,6 +201,26 @@ def test_a_zero_dose_has_no_place_and_runs_are_averaged() -> None:
     assert mean["context"].tolist() == ["", ""]
 
 
+def test_a_fold_speaks_only_of_the_doses_that_it_held_out() -> None:
+    def run(fold: str, dose: float, predicted: list[float]) -> Evaluation:
+        doses = pd.DataFrame(
+            {
+                "perturbation": "p",
+                "context": "c",
+                "dose": [1.0, 2.0] * 2,
+                "kind": ["true"] * 2 + ["predicted"] * 2,
+                "response": [1.0, 2.0, *predicted],
+            }
+        )
+        tested = pd.DataFrame({"response": ["r"], "context": "c", "dose": dose})
+        return made.evaluation("flow", fold=fold, made={"doses": doses, "responses": tested})
+
+    runs = [run(FEW[0], 1.0, [0.9, 7.0]), run(FEW[1], 2.0, [7.0, 1.8])]
+    table = curve(held_out_doses(row(*runs)))
+    assert table[table["kind"] == "predicted"]["response"].tolist() == [0.9, 1.8]
+    assert table[table["kind"] == "true"]["response"].tolist() == [1.0, 2.0]
+
+
 def test_a_violin_is_widest_where_most_cells_are_and_survives_a_constant() -> None:
     values = np.array([0.0] * 80 + [2.0] * 20)
     heights, widths = outline(values, 2.0)
@@ -240,7 +261,7 @@ def test_a_single_group_needs_no_figure() -> None:
 
 def test_the_latent_s_title_holds_the_auc_and_chance(found: dict[str, Figure]) -> None:
     views = found["The intrinsic latent"].views
-    assert [view.label for view in views] == ["Autoencoder of counts", "Batch AUC"]
+    assert [view.label for view in views] == ["Autoencoder of counts", "Batch AUC of z_int"]
     by_batch, by_type = views[0].panels
     assert "AUC 0.5" in text(by_batch) and "chance 0.5" in text(by_batch)
     assert "donor 2" in text(by_batch) and "Monocytes" in text(by_type)

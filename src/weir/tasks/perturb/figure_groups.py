@@ -48,7 +48,7 @@ def held_out(rows: Sequence[Entry]) -> Figure | None:
             if row.statistic(metric).known
         ]
         found = {row.node: groups(row, metric) for row in shown}
-        names = sorted({name for scores in found.values() for name in scores})
+        names = list(dict.fromkeys(name for scores in found.values() for name in scores))
         if len(names) < 2:
             continue
         paint = _strips if len(names) > LINES else _groups

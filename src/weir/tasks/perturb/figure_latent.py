@@ -17,7 +17,7 @@ from weir.report.points import mingled, thin
 from weir.report.theme import light
 from weir.tasks.perturb.figure_tables import drawn
 
-AUC = "batch_auc"
+AUC, BEFORE = "batch_auc", "batch_auc_expression"
 CHANCE = 0.5
 POINTS = 1500
 """Cells in one panel."""
@@ -50,7 +50,8 @@ def latent(rows: Sequence[Entry]) -> Figure | None:
         "The intrinsic latent",
         "Cells of every batch should lie among each other, cells of one type beside each other. "
         f"A classifier that cannot tell batches apart has an AUC of {CHANCE:g} (chance). Two "
-        "dimensions of many: what looks mixed need not be, the AUC is of the whole latent.",
+        "dimensions of many: what looks mixed need not be, the AUC is of the whole latent. "
+        "Hollow: the AUC of expression itself, that is what there was to remove.",
         "Latent space",
         tuple(views),
     )
@@ -108,7 +109,7 @@ def _aucs(rows: Sequence[Entry], label: str) -> str:
     def paint(axes: Axes) -> None:
         axes.axvline(CHANCE, color=light("ink"), lw=1, ls=(0, (4, 3)))
         for n, row in enumerate(rows):
-            seeds = [run.metrics[AUC] for run in row.runs]
+            seeds = row.by_seed(AUC)
             axes.plot(seeds, [n] * len(seeds), "o", ms=3.6, mew=0, alpha=0.5, color=light(row.kind))
             axes.plot(
                 [row.statistic(AUC).mean],
@@ -118,6 +119,18 @@ def _aucs(rows: Sequence[Entry], label: str) -> str:
                 mew=0,
                 color=light(row.kind),
             )
+        for n, row in enumerate(rows):
+            before = row.statistic(BEFORE)
+            if before.known:
+                axes.plot(
+                    [before.mean],
+                    [n],
+                    MARKERS[row.kind],
+                    ms=8,
+                    mew=1.5,
+                    color=light(row.kind),
+                    mfc=light("card"),
+                )
         axes.text(CHANCE, -0.62, " chance", va="bottom", fontsize=10, color=light("soft"))
         axes.grid(axis="y", visible=False)
         axes.set_yticks(range(len(labels)), labels)

@@ -23,7 +23,7 @@ class Key(NamedTuple):
 
 def fold_of(run: Evaluation) -> str:
     """The group that the run held out; empty where there are no folds."""
-    return getattr(run, "fold", None) or ""
+    return run.fold or ""
 
 
 def drawn(row: Entry, name: str) -> pd.DataFrame:
