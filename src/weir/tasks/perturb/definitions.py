@@ -13,12 +13,14 @@ class Definition(NamedTuple):
         definition: how it is computed, in a sentence.
         scale: of the values it is computed from.
         better: `lower`, `higher`, or the value of a perfect prediction.
+        pool: how responses and held-out groups become one number.
     """
 
     label: str
     definition: str
     scale: str
     better: Literal["lower", "higher"] | float
+    pool: Literal["mean", "median"] = "mean"
 
 
 _SCALE = "log1p of counts at one library"
@@ -76,6 +78,7 @@ DEFINITIONS: dict[str, Definition] = {
         "context's cells under the condition; median over responses",
         _SPACE,
         "lower",
+        "median",
     ),
     "discrimination": Definition(
         "discrimination",
