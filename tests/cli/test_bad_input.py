@@ -48,6 +48,7 @@ def swap(name: str, other: str) -> Callable[[Path], None]:
 BAD = {
     "no seed given": ("stage1 net", None, "--seed must be one of params.yaml's seeds (0, 1)"),
     "unknown seed": ("stage1 net --seed 7", None, "seeds (0, 1), got 7"),
+    "a fold of none": ("stage1 net --seed 0 --fold 1", None, "leave out --fold 1"),
     "unknown node": ("stage1 nett --seed 0", None, "did you mean 'net'?"),
     "no params.yaml": ("stage1 net --seed 0", remove("params.yaml"), "cannot be read"),
     "bad setting": (

@@ -111,6 +111,7 @@ BAD = [
     ("distill:", "destill:", 15, "did you mean 'distill'?"),
     ("  student: {teacher: flow}", "  Student: {teacher: flow}", 16, "no node name"),
     ("  student: {teacher: flow}", "  student-s1: {teacher: flow}", 16, "ends like a seed"),
+    ("  student: {teacher: flow}", "  student-f3: {teacher: flow}", 16, "ends like a fold"),
     ("  student: {teacher: flow}", "  student: 3", 16, "mapping of settings"),
     ("  student: {teacher: flow}", "  student: {}", 16, "names no upstream node"),
     ("  index: {}", "  index: {evaluate: [nobody]}", 23, "evaluate has no node 'nobody'"),
