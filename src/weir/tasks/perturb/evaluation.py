@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from weir.errors import UserError
+from weir.tasks.perturb.baselines.ceilings import Oracle, SplitHalf
 from weir.tasks.perturb.baselines.fitted import Fitted
-from weir.tasks.perturb.baselines.split_half import SplitHalf
 from weir.tasks.perturb.definitions import DEFINITIONS, HEADLINE
 from weir.tasks.perturb.doses import dose_curves
 from weir.tasks.perturb.export import Export
-from weir.tasks.perturb.generation import Made, generate, measured
+from weir.tasks.perturb.generation import Made, generate, measured, simulated
+from weir.tasks.perturb.law import Law
 from weir.tasks.perturb.metrics import Examiner, Question, pool, score
 from weir.tasks.perturb.summaries import POINTS, Summary, summarise
 from weir.tasks.perturb.tables import Tables, curve
@@ -158,19 +160,29 @@ class _Evaluation:
         samples: int | None = None,
     ) -> Made:
         """Cells of the model in a response's context."""
+        count = samples or self.config.samples
         device = self.data.table.library.device
+        # Of its own for each response, so that one's cells do not depend on the others.
+        generator = torch.Generator(device).manual_seed(1_000_003 * self.seed + number)
+        if isinstance(self.model, Oracle):
+            law, scale = self.law, self.data.schema.scale
+            return simulated(self.model, law, response.sources, target, count, generator, scale)
         return generate(
             self.model,
             response.sources,
             target,
-            samples or self.config.samples,
-            # Of its own for each response, so that one's cells do not depend on the others.
-            torch.Generator(device).manual_seed(1_000_003 * self.seed + number),
+            count,
+            generator,
             steps=steps,
             solver=self.config.solver,
             estimand=self.config.estimand,
             name=response.name,
         )
+
+    @cached_property
+    def law(self) -> Law:
+        """Of simulated data."""
+        return Law.load(self.data.folder)
 
     def _summary(self, made: Made) -> Summary:
         expression = made.cells.expression

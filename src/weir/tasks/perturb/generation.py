@@ -15,7 +15,9 @@ from weir.tasks.perturb.expression import log_normalise
 from weir.tasks.perturb.responder import Generated
 
 if TYPE_CHECKING:
+    from weir.tasks.perturb.baselines.ceilings import Oracle
     from weir.tasks.perturb.cells import CellSet
+    from weir.tasks.perturb.law import Law
     from weir.tasks.perturb.responder import Responder
 
 CHUNK = 2048
@@ -101,6 +103,34 @@ def measured(cells: CellSet, scale: float) -> Made:
     batch = cells.batch(torch.arange(len(cells)))
     expression = log_normalise(batch.counts, batch.library, scale)
     return Made(Generated(expression, batch.counts), cells.rows, cells.rows, 0.0)
+
+
+def simulated(
+    oracle: Oracle,
+    law: Law,
+    controls: CellSet,
+    target: Tensor,
+    samples: int,
+    generator: torch.Generator,
+    scale: float,
+) -> Made:
+    """Cells of the exact law, in the true states of control cells.
+
+    Args:
+        oracle: knows how to draw them.
+        law: of the data.
+        controls: control cells of one context.
+        target: `[perturbation]`, doses.
+        samples: cells to make.
+        generator: source of randomness, on the device of the cells.
+        scale: library to which counts are normalised.
+    """
+    begun = time.perf_counter()
+    items = deal(len(controls), samples, generator).to(controls.rows.device)
+    rows = controls.rows[items]
+    counts = oracle.draw(law, rows, target, generator)
+    expression = log_normalise(counts, counts.sum(dim=1).clamp(min=1), scale)
+    return Made(Generated(expression, counts), rows, rows, time.perf_counter() - begun)
 
 
 def deal(of: int, count: int, generator: torch.Generator) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neural_network import MLPClassifier
@@ -20,7 +22,7 @@ from weir.tasks.perturb.cells import CellSet
 from weir.tasks.perturb.expression import log_normalise
 from weir.tasks.perturb.likelihood import nb_log_prob
 from weir.tasks.perturb.summaries import spaced
-from weir.tasks.perturb.tables import plane
+from weir.tasks.perturb.tables import CURVE, plane
 
 if TYPE_CHECKING:
     from weir.tasks.perturb.data import PerturbData
@@ -62,6 +64,8 @@ def evaluate_latents(
     _latent_table(z, batch, cell_type, data, config, seed).to_parquet(
         details / "latent.parquet", index=False
     )
+    # There is nothing generated to draw, but every evaluation has this table.
+    pd.DataFrame(columns=list(CURVE)).to_csv(details.parent / "curve.csv", index=False)
     return {
         "headline": "nll",
         "metrics": {name: value for name, value in scores.items() if np.isfinite(value)},
@@ -164,7 +168,10 @@ def _cross_validated(
 ) -> np.ndarray:
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     whole = make_pipeline(StandardScaler(), classifier)
-    return cross_val_predict(whole, features, label, cv=folds, method=method)
+    with warnings.catch_warnings():
+        # A fixed number of passes is meant; more would rather fit noise.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return cross_val_predict(whole, features, label, cv=folds, method=method)
 
 
 def _latent_table(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 VIOLIN_CELLS, VIOLIN_GENES = 120, 6
 CURVE_GENES = 200
 """Genes of `curve.csv`: of each response those with the largest true changes."""
+CURVE = ("response", "gene", "true_delta", "predicted_delta")
+"""Columns of `curve.csv`."""
 WHOLE = 100
 """Responses whose cells and genes are listed; of more, evenly spaced ones."""
 
@@ -96,9 +98,10 @@ class Tables:
                 pd.DataFrame({"response": response.name, "kind": kind}, index=range(len(points)))
             )
             few = cells.shown.cpu()[spaced(len(cells.shown), VIOLIN_CELLS)]
-            for gene in strongest[:VIOLIN_GENES].tolist():
-                rows = {"response": response.name, "gene": schema.genes[gene], "kind": kind}
-                self._violins.append(pd.DataFrame({**rows, "value": few[:, gene].numpy()}))
+            values = few[:, strongest[:VIOLIN_GENES]].numpy()
+            genes = [schema.genes[gene] for gene in strongest[:VIOLIN_GENES].tolist()]
+            rows = {"response": response.name, "gene": np.repeat(genes, len(few)), "kind": kind}
+            self._violins.append(pd.DataFrame({**rows, "value": values.T.ravel()}))
 
     def frames(self) -> dict[str, pd.DataFrame]:
         """The tables by name."""
@@ -131,16 +134,12 @@ def curve(genes: pd.DataFrame) -> pd.DataFrame:
         genes: the table of that name.
 
     Returns:
-        columns response, gene, true_delta, predicted_delta.
+        columns `CURVE`.
     """
-    found = pd.DataFrame(
-        {
-            "response": genes["response"],
-            "gene": genes["gene"],
-            "true_delta": genes["true_mean"] - genes["control_mean"],
-            "predicted_delta": genes["predicted_mean"] - genes["control_mean"],
-        }
-    )
+    control = genes["control_mean"]
+    deltas = genes["true_mean"] - control, genes["predicted_mean"] - control
+    columns = (genes["response"], genes["gene"], *deltas)
+    found = pd.DataFrame(dict(zip(CURVE, columns, strict=True)))
     order = found["true_delta"].abs().sort_values(ascending=False, kind="stable").index
     return found.loc[order].groupby("response", sort=False).head(CURVE_GENES).sort_index()
 

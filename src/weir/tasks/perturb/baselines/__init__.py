@@ -11,7 +11,7 @@
 | `linear` | control cell + a bilinear ridge regression's change | data |
 | `nearest_group` | training cells of the most similar context under the target | data |
 | `split_half` | one half of the true cells, scored on the other: a ceiling | data |
-| `oracle` | exact counterfactual law: a ceiling | simulated data |
+| `oracle` | drawn by the exact law in the control cells' true states: a ceiling | simulation |
 
 Each is an `nn.Module` with `respond` and `nfe` (see `responder.Responder`) and `fit`, whose state
 is all that a model folder has to hold. All give something for an unseen dose or combination, see
@@ -22,12 +22,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from weir.tasks.perturb.baselines.ceilings import Oracle, SplitHalf
 from weir.tasks.perturb.baselines.fitted import Fitted
 from weir.tasks.perturb.baselines.latent_delta import LatentDelta
 from weir.tasks.perturb.baselines.linear import Linear
 from weir.tasks.perturb.baselines.pools import MatchingMean, NearestGroup, PerturbedMean
 from weir.tasks.perturb.baselines.shifts import Additive, DeltaPca, NoChange
-from weir.tasks.perturb.baselines.split_half import SplitHalf
 
 __all__ = [
     "Additive",
@@ -38,6 +38,7 @@ __all__ = [
     "MatchingMean",
     "NearestGroup",
     "NoChange",
+    "Oracle",
     "PerturbedMean",
     "SplitHalf",
     "build",
@@ -75,6 +76,8 @@ def build(
             return NearestGroup(scale, shift)
         case "split_half":
             return SplitHalf()
+        case "oracle":
+            return Oracle()
         case "latent_delta" if vae is not None:
             return LatentDelta(vae, scale)
     raise ValueError(f"baseline {method!r} is unknown, or needs a stage-1 model")

@@ -1,0 +1,82 @@
+"""Ceilings: predictions by one who knows the true cells, or the law that they are drawn from.
+
+Neither is a responder: what they need is not in the source cells. Evaluation asks them in their
+own way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from weir.tasks.perturb.baselines.fitted import Fitted
+from weir.tasks.perturb.law import Law
+
+if TYPE_CHECKING:
+    from weir.tasks.perturb.cells import Cells, CellSet
+    from weir.tasks.perturb.data import PerturbData
+    from weir.tasks.perturb.responder import Generated
+
+
+class Ceiling(Fitted):
+    """Something that knows the truth; it has no state of its own."""
+
+    estimand: ClassVar[str] = "population"
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A model folder needs at least one tensor.
+        self.hold(fitted=torch.zeros(()))
+
+    def fit(self, data: PerturbData) -> Self:
+        """There is nothing to learn."""
+        return self
+
+    def respond(self, sources: Cells, target: Tensor, **options: object) -> Generated:
+        """It does not answer by source cells alone.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"{type(self).__name__} is a ceiling, which only an evaluation can ask")
+
+
+class SplitHalf(Ceiling):
+    """One half of the true cells predicts the other half."""
+
+    def halve(self, truth: CellSet, seed: int) -> tuple[CellSet, CellSet]:
+        """Two random halves of the true cells: the prediction, and what it is scored on."""
+        order = torch.randperm(len(truth), generator=torch.Generator().manual_seed(seed))
+        half = len(truth) // 2
+        return truth.subset(order[:half]), truth.subset(order[half:])
+
+
+class Oracle(Ceiling):
+    """New counts of simulated cells in the source cells' true states, by the exact law."""
+
+    estimand: ClassVar[str] = "edit"
+
+    def fit(self, data: PerturbData) -> Self:
+        """Nothing is learnt, but there has to be a law.
+
+        Raises:
+            UserError: the data is not simulated.
+        """
+        Law.load(data.folder)
+        return self
+
+    def draw(self, law: Law, rows: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
+        """Counts `[cell, gene]` of cells in the states of others, under doses.
+
+        Args:
+            law: of the data.
+            rows: `[cell]` int64, rows of the source cells.
+            target: `[perturbation]`, doses.
+            generator: source of randomness, on any device.
+        """
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        wanted = target.cpu().expand(len(rows), -1)
+        counts = law.draw(rows.cpu(), wanted, torch.Generator().manual_seed(seed))
+        return counts.to(rows.device)

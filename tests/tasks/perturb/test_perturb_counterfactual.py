@@ -1,0 +1,102 @@
+"""Scores against the law of simulated cells, and the ceilings that know the truth."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from weir.errors import UserError
+from weir.tasks.perturb.baselines import Oracle, SplitHalf, build
+from weir.tasks.perturb.data import PerturbData, load
+from weir.tasks.perturb.dataset_config import PerturbDataset
+from weir.tasks.perturb.evaluate_config import PerturbEvaluate
+from weir.tasks.perturb.evaluation import evaluate
+from weir.tasks.perturb.expression import log_normalise
+from weir.tasks.perturb.law import Law
+from weir.tasks.perturb.metrics import Examiner, score
+from weir.tasks.perturb.preprocess import preprocess
+from weir.tasks.perturb.simulate import simulate
+from weir.tasks.perturb.simulation_config import Simulation
+from weir.tasks.perturb.summaries import summarise, summarise_cells
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> PerturbData:
+    """400 cells x 60 genes of two types under A, B and A+B, some of each held out."""
+    settings = {
+        "cells": 400,
+        "genes": 60,
+        "cell_types": 2,
+        "batches": 1,
+        "perturbations": 2,
+        "doses": [3.0],
+        "combinations": 1,
+        "targets": 0.3,
+        "zeros": 0.4,
+    }
+    folder = tmp_path_factory.mktemp("simulated")
+    raw, output = folder / "raw", folder / "tiny"
+    raw.mkdir()
+    output.mkdir()
+    names = simulate(Simulation.model_validate(settings), raw)
+    files = [{"name": name, "sha256": "0" * 64} for name in names]
+    (raw / "source.json").write_text(json.dumps({"origin": "simulator", "files": files}))
+    config = {
+        "task": "perturb",
+        "source": {"simulator": settings},
+        "obs": {
+            "perturbation": "perturbation",
+            "dose": "dose",
+            "cell_type": "cell_type",
+            "batch": "batch",
+        },
+        "components": 10,
+    }
+    preprocess(PerturbDataset.model_validate(config), raw, output)
+    return load(output)
+
+
+def ask(method: str, data: PerturbData, folder: Path) -> dict[str, float]:
+    details = folder / method / "details"
+    details.mkdir(parents=True)
+    model = build(method, data.schema.scale).fit(data)
+    config = PerturbEvaluate(model="baseline/x", samples=200)
+    return evaluate(model, data, config, details, seed=0, label="test")["metrics"]
+
+
+def test_exact_twins_have_no_counterfactual_error(simulated: PerturbData) -> None:
+    response = simulated.responses("test")[0]
+    question = Examiner(simulated, "test").question(response)
+    rows = response.sources.rows
+    doses = simulated.table.condition_doses[response.condition].expand(len(rows), -1)
+    counts = Law.load(simulated.folder).twins(rows, doses)
+    expression = log_normalise(counts, counts.sum(1), simulated.schema.scale)
+    twins = summarise([expression], len(rows), simulated.pca)
+    assert score(question, twins)["counterfactual_error"] == pytest.approx(0, abs=1e-6)
+    same = summarise_cells(response.sources, simulated.schema.scale, simulated.pca)
+    assert score(question, same)["counterfactual_error"] == pytest.approx(1)
+
+
+def test_the_oracle_is_a_ceiling(simulated: PerturbData, tmp_path: Path) -> None:
+    oracle, additive, nothing = (
+        ask(name, simulated, tmp_path) for name in ("oracle", "additive", "no_change")
+    )
+    error = "counterfactual_error"
+    assert oracle[error] < additive[error] < nothing[error] < 1.2
+    assert oracle["energy_distance"] < additive["energy_distance"] < nothing["energy_distance"]
+
+
+def test_an_oracle_needs_simulated_data(tiny_perturb: PerturbData) -> None:
+    with pytest.raises(UserError, match="known only of a simulated dataset"):
+        Oracle().fit(tiny_perturb)
+
+
+def test_two_halves_make_the_whole(tiny_perturb: PerturbData) -> None:
+    truth = tiny_perturb.responses("test")[0].truth
+    first, second = SplitHalf().halve(truth, 0)
+    assert sorted([*first.rows.tolist(), *second.rows.tolist()]) == truth.rows.tolist()
+    assert abs(len(first) - len(second)) <= 1
+    assert SplitHalf().halve(truth, 1)[0].rows.tolist() != first.rows.tolist()
+    with pytest.raises(TypeError, match="SplitHalf is a ceiling"):
+        SplitHalf().respond(truth.batch(torch.arange(2)), torch.zeros(2, 2))
