@@ -53,6 +53,22 @@ def test_velocity_is_linear_in_alpha() -> None:
     torch.testing.assert_close(twice, 2 * once)
 
 
+def test_state_scales_what_depends_on_the_cell_and_nothing_else() -> None:
+    model, given = field(), inputs()
+    parts = model.parts(**given)
+    assert torch.equal(parts.alike, parts.alike[:, :1].expand_as(parts.alike))
+    assert (parts.state[:, 0] - parts.state[:, 1]).abs().min() > 0
+    for state in (0.0, 0.4, 1.0):
+        model.state = state
+        torch.testing.assert_close(model(**given), parts.base + parts.alike + state * parts.state)
+
+
+def test_without_state_there_is_no_network_for_it() -> None:
+    model = PerturbationField(3, 4, 5, state=0.0)
+    assert model.basis is None and model(**inputs()).shape == (6, 2, 3)
+    model.add_step()
+
+
 def test_base_context_moves_the_base_alone_and_effect_context_the_rest() -> None:
     model, given = field(), inputs()
     zero = given | {"alpha": torch.zeros(6, 5)}

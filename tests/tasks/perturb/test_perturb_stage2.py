@@ -104,6 +104,35 @@ def test_interaction_is_not_assumed_where_effects_add() -> None:
     torch.testing.assert_close(shift[condition == 3].mean(0), SHIFTS[3], atol=0.3, rtol=0)
 
 
+def test_what_all_cells_have_in_common_is_learnt_as_if_it_stood_alone() -> None:
+    """The state-dependent part may fit the items at will: the common part stays their mean."""
+    data, model = shifted(), flow(state=0.0)
+    train(Stage2Objective(model), data)
+    found, condition = moved(model, data)
+    assert found[condition == 1].std(0).max() < 1e-5
+    rich = flow()
+    rich.network.state = 0.0
+    train(Stage2Objective(rich), data)
+    common, _ = moved(rich, data)
+    for kind in (1, 2, 3):
+        for shift in (found, common):
+            torch.testing.assert_close(
+                shift[condition == kind].mean(0), SHIFTS[kind], atol=0.2, rtol=0
+            )
+
+
+def test_networks_decay_and_perturbations_do_not() -> None:
+    objective = Stage2Objective(flow(source="noise", effect_roles=("cell_type",)))
+    decayed, free = objective.parameter_groups()
+    assert free["weight_decay"] == 0 and "weight_decay" not in decayed
+    model = objective.model
+    assert {id(p) for p in decayed["params"]} == {
+        id(p) for part in (model.network.base, model.network.basis) for p in part.parameters()
+    }
+    every = [id(p) for group in (decayed, free) for p in group["params"]]
+    assert sorted(every) == sorted(id(p) for p in objective.parameters() if p.requires_grad)
+
+
 def test_grouped_energy_is_the_energy_distance_of_each_group() -> None:
     torch.manual_seed(0)
     made, truth = torch.randn(30, 2), torch.randn(30, 2) + 1

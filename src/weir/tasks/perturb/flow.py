@@ -16,7 +16,7 @@ from weir.flows.solvers import SolverName, integrate
 from weir.tasks.perturb.anchor import ContextAnchor
 from weir.tasks.perturb.context import ContextEncoder, Role
 from weir.tasks.perturb.coupling import CouplingName
-from weir.tasks.perturb.field import PerturbationField
+from weir.tasks.perturb.field import PerturbationField, VelocityParts
 from weir.tasks.perturb.generate import respond
 from weir.tasks.perturb.latents import (
     CellQuery,
@@ -102,6 +102,7 @@ class CellFlow(FlowModel):
         curve: dose curve.
         interaction: rank of the pairwise interaction; 0 for none.
         basis: number of perturbation fields.
+        state: share of the state-dependent part of the perturbation that is kept, 0 to 1.
         width: hidden width of the field.
         layers: residual layers of the field.
         dropout: dropout of the field.
@@ -137,6 +138,7 @@ class CellFlow(FlowModel):
         curve: DoseCurve = "hill",
         interaction: int = 8,
         basis: int = 8,
+        state: float = 1.0,
         width: int = 256,
         layers: int = 3,
         dropout: float = 0.0,
@@ -180,6 +182,7 @@ class CellFlow(FlowModel):
             alpha,
             base=source == "noise",
             basis=basis,
+            state=state,
             width=width,
             layers=layers,
             dropout=dropout,
@@ -283,11 +286,20 @@ class CellFlow(FlowModel):
         self, x: Tensor, t: Tensor, condition: CellCondition, step: Tensor | None = None
     ) -> Tensor:
         """`dx/dt` of latents `[cell, draw, d_int]`."""
-        learnt = self.network(x, t, condition.base, condition.effect, condition.alpha, step)
+        parts = self.parts(x, t, condition, step)
+        return parts.base + (parts.alike + self.network.state * parts.state)
+
+    def parts(
+        self, x: Tensor, t: Tensor, condition: CellCondition, step: Tensor | None = None
+    ) -> VelocityParts:
+        """The terms of the velocity; from noise, the standard Gaussian's is part of the base."""
+        c = condition
+        parts = self.network.parts(x, t, c.base, c.effect, c.alpha, step)
         if self.start == "control":
-            return learnt
+            return parts
         gain = self.path.gaussian_gain(t, step)
-        return learnt + gain.reshape(gain.shape + (1,) * (x.ndim - gain.ndim)) * x
+        gain = gain.reshape(gain.shape + (1,) * (x.ndim - gain.ndim))
+        return parts._replace(base=parts.base + gain * x)
 
     def decode(self, x: Tensor, condition: CellCondition) -> Tensor:
         """Mean counts `[cell, draw, gene]` of latents `[cell, draw, d_int]`."""

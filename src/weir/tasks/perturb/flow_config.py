@@ -54,6 +54,13 @@ class Fields(Config):
     width: PositiveInt = Field(256, description="Hidden width.")
     layers: PositiveInt = Field(3, description="Residual layers.")
     basis: PositiveInt = Field(8, description="Fields that a perturbation combines.")
+    state: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="How much of what depends on a cell's state is kept; 0 moves all cells alike, "
+        "which is wiser where few groups show how a perturbation differs between them.",
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the layers.")
 
 

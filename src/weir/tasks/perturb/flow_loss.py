@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from weir.flows.paths import TimeLaw, sample_times
 from weir.tasks.perturb.latents import posterior_draw
@@ -48,6 +48,9 @@ def matching_loss(
 ) -> Tensor:
     """Weighted mean squared error of the velocity on the paths between pairs.
 
+    In training it is the sum of two: of the velocity without its state-dependent part, from which
+    what all cells have in common is learnt, and of the whole, from which the rest is.
+
     Args:
         model: the flow.
         condition: of the items.
@@ -60,8 +63,15 @@ def matching_loss(
     t = sample_times((items * draws,), times, device=source.device).reshape(items, draws)
     x = model.path.interpolate(source, data, t)
     target = model.path.target(source, data, t)
-    error = (model.velocity(x, t, condition) - target).square().mean((1, 2))
-    return (weight * error).mean()
+
+    def error(velocity: Tensor) -> Tensor:
+        return (weight * (velocity - target).square().mean((1, 2))).mean()
+
+    if not model.training:
+        return error(model.velocity(x, t, condition))
+    base, alike, state = model.parts(x, t, condition)
+    whole = error(base + alike.detach() + state)
+    return whole + error(base.detach() + alike)
 
 
 def grouped_energy(made: Tensor, truth: Tensor, group: Tensor) -> Tensor:
@@ -97,6 +107,15 @@ def _distance(x: Tensor, y: Tensor) -> Tensor:
     return (square + 1e-12).sqrt()
 
 
+def decaying(named: list[tuple[str, nn.Parameter]]) -> list[dict[str, Any]]:
+    """Optimizer groups of a flow's named parameters: networks that decay, and the rest."""
+    networks = ("network.base.", "network.basis.")
+    groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
+    for name, parameter in named:
+        groups[not any(part in name for part in networks)].append(parameter)
+    return [{"params": groups[0]}, {"params": groups[1], "weight_decay": 0.0}]
+
+
 class Stage2Objective(Objective):
     """Flow matching on latents, plus the energy distance of generated ones.
 
@@ -125,6 +144,11 @@ class Stage2Objective(Objective):
         self.draws = draws
         self.energy_weight, self.energy_steps = energy_weight, energy_steps
         self.scored = scored
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The networks' matrices decay; what describes contexts and perturbations does not."""
+        named = [(n, p) for n, p in self.named_parameters() if p.requires_grad]
+        return decaying(named)
 
     def forward(self, batch: LatentBatch, progress: float) -> dict[str, Tensor]:
         """`loss`; `energy`, of few-step draws inside groups, when evaluating."""

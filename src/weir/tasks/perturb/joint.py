@@ -11,7 +11,7 @@ from torch.nn import functional
 from weir.flows.paths import TimeLaw
 from weir.tasks.perturb import stage1
 from weir.tasks.perturb.coupling import couple_groups
-from weir.tasks.perturb.flow_loss import endpoints, grouped_energy, matching_loss
+from weir.tasks.perturb.flow_loss import decaying, endpoints, grouped_energy, matching_loss
 from weir.tasks.perturb.latents import CellQuery
 from weir.tasks.perturb.stage2 import assemble, fit
 from weir.training.objective import Objective
@@ -83,7 +83,8 @@ class JointObjective(Objective):
             for group in self.autoencoder.parameter_groups()
         ]
         known = {id(p) for p in self.autoencoder.parameters()}
-        return [*groups, {"params": [p for p in self.model.parameters() if id(p) not in known]}]
+        rest = [(n, p) for n, p in self.model.named_parameters() if id(p) not in known]
+        return [*groups, *decaying(rest)]
 
     def flow_weight(self, progress: float) -> float:
         """Weight of the flow's loss when a share `progress` of the training is done."""

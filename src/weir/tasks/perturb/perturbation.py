@@ -80,7 +80,7 @@ class PerturbationAdapter(nn.Module):
         super().__init__()
         self.doses = DoseFeatures(unit, curve)
         self.width = width
-        self.effect = nn.Parameter(torch.randn(len(unit), self.doses.count, width) / width**0.5)
+        self.effect = nn.Parameter(torch.randn(len(unit), self.doses.count, width))
         self.factor = self.mix = None
         if interaction:
             shape = (len(unit), self.doses.count, interaction)
