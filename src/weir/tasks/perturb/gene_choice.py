@@ -67,7 +67,7 @@ def choose_genes(cells: RawCells, train: np.ndarray, config: PerturbDataset) -> 
         repairs.append(
             Repair("genes", len(genes) - most, f"not among the {most} most variable: left out")
         )
-        genes = genes[_variable(sample[:, genes], most, config.scale)]
+        genes = genes[variable_genes(sample[:, genes], most, config.scale)]
     if len(genes) < 2:
         raise UserError(
             f"{cells.file}: {len(genes)} genes are left of {len(seen)}; lower `genes.min_cells`"
@@ -75,7 +75,7 @@ def choose_genes(cells: RawCells, train: np.ndarray, config: PerturbDataset) -> 
     return Choice(genes, sample[:, genes], repairs)
 
 
-def _variable(counts: sparse.csr_matrix, most: int, scale: float | None) -> np.ndarray:
+def variable_genes(counts: sparse.csr_matrix, most: int, scale: float | None) -> np.ndarray:
     """The genes of highest normalised dispersion, ascending (Satija et al. 2015, by scanpy)."""
     table = anndata.AnnData(counts.copy())
     with warnings.catch_warnings():
