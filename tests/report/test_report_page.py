@@ -269,7 +269,7 @@ def test_held_out_groups_differ_in_their_items_only() -> None:
     alike = [run(node, fold) for node in ("flow", "studentt") for fold in folds]
     text = page(*alike)
     assert "do not share one protocol" not in text
-    assert "split test cells 123" in text and "1 seed × 2 groups" in text
+    assert "split test cells 123 in all" in text and "1 seed × 2 groups" in text
     assert "they differ in held-out groups" in page(*alike[:3])
     estimands = [replace(r, protocol={**r.protocol, "estimand": r.kind}) for r in alike]
     text = page(*estimands)

@@ -187,7 +187,7 @@ def _protocol(runs: Sequence[Evaluation]) -> dict[str, Any]:
         if all(value == values[0] for value in values):
             found[key] = values[0]
         elif all(type(value) is int for value in values):
-            found[key] = sum(values)
+            found[key] = f"{sum(values)} in all"
     if len(folds) > 1:
         found.pop("fold", None)
     return found

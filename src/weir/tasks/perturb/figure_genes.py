@@ -65,7 +65,7 @@ def shift(table: pd.DataFrame) -> pd.DataFrame:
     """Columns gene, de, true and predicted: `[gene]` mean shifts from control."""
     return pd.DataFrame(
         {
-            "gene": table["gene"].astype(str),
+            "gene": [shorten(str(gene), 14) for gene in table["gene"]],
             "de": table["de"].astype(bool),
             "true": table["true_mean"] - table["control_mean"],
             "predicted": table["predicted_mean"] - table["control_mean"],

@@ -21,7 +21,7 @@ GENES = 400
 """Genes drawn in one panel."""
 SHOWN = 3
 """Responses that a tab shows, with two panels each."""
-FLOOR = 1e-4
+FLOOR = 1e-3
 """Smaller means and variances are drawn at the edge."""
 
 
@@ -53,9 +53,10 @@ def moments(rows: Sequence[Entry]) -> Figure | None:
     )
     return Figure(
         "Means and variances of the genes",
-        "Over the cells of a response, on logarithmic scales: below the dashed line the model's "
-        "cells are too much alike, above it too unlike. R² is the coefficient of determination on "
-        "the plain scale." + (f" Drawn are {GENES} genes, evenly spread." if many else ""),
+        "Over the cells of a response, on logarithmic scales. Variances below the dashed line say "
+        f"that the model's cells are too much alike. What is less than {FLOOR:g} lies on the edge. "
+        "R² is the coefficient of determination on the plain scale."
+        + (f" Drawn are {GENES} genes, evenly spread." if many else ""),
         "Genes",
         views,
     )
