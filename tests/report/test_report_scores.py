@@ -38,7 +38,8 @@ def test_the_document_has_exactly_the_agreed_fields() -> None:
         "models",
     ]
     assert all(
-        list(model) == ["name", "kind", "nfe", "seeds", "folds", "metrics"] for model in found["models"]
+        list(model) == ["name", "kind", "nfe", "seeds", "folds", "metrics"]
+        for model in found["models"]
     )
     assert {model["kind"] for model in found["models"]} == {
         "stage1",
