@@ -24,7 +24,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-TASKS = ("forecast",)
+TASKS = ("forecast", "perturb")
 
 
 def part(task: str, name: str) -> ModuleType:
