@@ -27,7 +27,7 @@ def grid(means: int = 10, thetas: int = 12) -> tuple[torch.Tensor, torch.Tensor,
     return torch.tensor(np.array(points, dtype="float32")).unbind(1)
 
 
-@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 2e-6), (torch.float64, 1e-9)])
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 3e-6), (torch.float64, 1e-9)])
 def test_log_probability_is_exact_over_all_magnitudes(dtype, error):
     counts, means, thetas = grid()
     truth = np.array([exact(*point) for point in zip(counts, means, thetas, strict=True)])

@@ -25,6 +25,8 @@ THETA = (1e-3, 1e6)
 
 _TINY_MEAN = 1e-30
 """Least mean of a positive count, whose log-probability stays finite."""
+_EASY_COUNT, _EASY_MEAN = 20, 128.0
+"""Up to these, deviances are small enough to be taken as differences of logarithms."""
 _STIRLING = (
     0.08333333268,
     -0.002777670165,
@@ -57,7 +59,7 @@ _DIGAMMA = (
 def nb_log_prob(counts: Tensor, mean: Tensor, theta: Tensor) -> Tensor:
     """Log-probability of whole counts, elementwise, in nats; the arguments broadcast.
 
-    Its relative error in float32 is below 2e-6 for means from 1e-4 to 1e5, theta from 1e-3 to 1e8
+    Its relative error in float32 is below 3e-6 for means from 1e-4 to 1e5, theta from 1e-3 to 1e8
     and counts to 1e6. It can be differentiated once, by `mean` and `theta`.
 
     Args:
@@ -87,59 +89,56 @@ class _LogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, counts: Tensor, mean: Tensor, theta: Tensor) -> Tensor:
         positive = _Positive(counts, mean, theta)
-        log_ratio = torch.log1p(mean / theta)
+        log_ratio = torch.log1p(mean * theta.reciprocal())
         ctx.save_for_backward(mean, theta, log_ratio)
         ctx.positive = positive
-        return positive.put(log_ratio * -theta, _log_prob(*positive.values))
+        return positive.put(log_ratio * -theta, positive.log_prob)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         mean, theta, log_ratio = ctx.saved_tensors
         positive = ctx.positive
-        x, mu, shape = positive.values
-        both = mu + shape
-        r = (x - mu) / both
-        share = 1 / (mean + theta)
+        share = (mean + theta).reciprocal_()
         by_mean = by_theta = None
         if ctx.needs_input_grad[2]:
-            at_zero = (mean * share).sub_(log_ratio)
-            above = _digamma_difference(x, shape) - _excess(r, (x + shape) / both)
-            by_theta = positive.put(at_zero, above).mul_(gradient).sum_to_size(theta.shape)
+            found = positive.put((mean * share).sub_(log_ratio), positive.by_theta())
+            by_theta = found.mul_(gradient).sum_to_size(theta.shape)
         if ctx.needs_input_grad[1]:
-            by_mean = positive.put(share.mul_(-theta), shape * r / mu).mul_(gradient)
+            by_mean = positive.put(share.mul_(-theta), positive.by_mean()).mul_(gradient)
         return None, by_mean, by_theta
 
 
 class _Positive:
-    """The entries whose count is positive, and a way to write what is computed for them.
+    """The entries whose count is positive: their log-probability and its derivatives.
 
     On a CPU they are gathered; elsewhere gathering would wait for the device, and all entries
-    are computed, the zeros as if they were ones.
+    are computed, the zeros as if they were ones. What depends on theta alone is computed before
+    theta is spread over the cells.
     """
 
-    values: tuple[Tensor, Tensor, Tensor]
+    log_prob: Tensor
+    log1p_r: Tensor
 
     def __init__(self, counts: Tensor, mean: Tensor, theta: Tensor) -> None:
-        self.where: Tensor
         self.gathered = counts.device.type == "cpu"
-        if not self.gathered:
-            self.where = counts > 0
-            mean = mean.clamp(min=_TINY_MEAN)
-            self.values = counts.clamp(min=1), mean, theta.expand_as(counts)
-            return
-        # Numpy looks for true values, which are few, an order faster than torch.
-        found = np.flatnonzero((counts > 0).numpy())
-        self.where = torch.from_numpy(found)
-        if theta.shape == counts.shape[-1:]:
-            shape = theta.index_select(0, self.where % len(theta))
+        self.shape, self.by_gene = counts.shape, theta
+        if self.gathered:
+            self.where = _indices(counts > 0)
+            x, mu = (v.reshape(-1).index_select(0, self.where) for v in (counts, mean))
+            one_row = theta.shape == counts.shape[-1:]
+            self.place = self.where % len(theta) if one_row else self.where
         else:
-            shape = theta.expand_as(counts).reshape(-1).index_select(0, self.where)
-        self.values = (
-            counts.reshape(-1).index_select(0, self.where),
-            mean.reshape(-1).index_select(0, self.where).clamp_(min=_TINY_MEAN),
-            shape,
-        )
+            self.where = counts > 0
+            x, mu = counts.clamp(min=1), mean
+        self.x, self.mu, self.theta = x, mu.clamp(min=_TINY_MEAN), self._spread(theta)
+        self.r = (self.x - self.mu) / (self.mu + self.theta)
+        self.inverse = (self.x + self.theta).reciprocal()
+        self.square = self.inverse.square()
+        if self.gathered:
+            self._by_logarithms()
+        else:
+            self.log_prob, self.log1p_r = _accurate(self.x, self.mu, self.theta)
 
     def put(self, found: Tensor, values: Tensor) -> Tensor:
         """`found` with `values` at the entries; may write into it."""
@@ -148,22 +147,68 @@ class _Positive:
         found.view(-1).scatter_(0, self.where, values)
         return found
 
+    def by_mean(self) -> Tensor:
+        """Derivative of the log-probability by the mean."""
+        return self.theta * self.r / self.mu
 
-def _log_prob(x: Tensor, mu: Tensor, theta: Tensor) -> Tensor:
-    """Log-probability of positive counts: Stirling's errors, and two deviances at least 0."""
-    total = x + theta
-    both = mu + theta
-    r = (x - mu) / both
-    excess = _excess(r, total / both)
+    def by_theta(self) -> Tensor:
+        """Derivative of the log-probability by theta.
+
+        It is log(1 + r) - r plus the difference of `digamma(z) - log z` between the total and
+        theta, of which the leading terms are subtracted by hand.
+        """
+        theta = self.by_gene
+        # For theta below 1 by way of theta + 1, whose digamma is larger by 1 / theta.
+        small = (theta < 1).to(theta.dtype)
+        shifted = theta + small
+        step = small * (theta.reciprocal() - torch.log1p(theta.reciprocal()))
+        constant = step - _digamma_rest(shifted.reciprocal().square())
+        found = (self.x - self._spread(small)).mul_(self.inverse)
+        found = found.mul_(self._spread(0.5 / shifted)).add_(self._spread(constant))
+        return found.add_(_digamma_rest(self.square)).add_(self.log1p_r).sub_(self.r)
+
+    def _spread(self, by_gene: Tensor) -> Tensor:
+        """What belongs to theta, at the entries."""
+        if not self.gathered:
+            return by_gene.expand(self.shape)
+        if by_gene.numel() != self.shape[-1]:
+            by_gene = by_gene.expand(self.shape)
+        return by_gene.reshape(-1).index_select(0, self.place)
+
+    def _by_logarithms(self) -> None:
+        """Half the operations of `_accurate`, which then mends the few large entries."""
+        x, mu, theta = self.x, self.mu, self.by_gene
+        constant = self._spread(0.5 * theta.log() - _stirling_error(theta, small=True))
+        self.log1p_r = torch.log1p(self.r)
+        # mu total / both, the part of the total that is expected to be counts.
+        expected = (1 + self.r).mul_(mu)
+        found = _LOG_FACTORIAL.to(x).index_select(0, x.clamp(max=_EASY_COUNT).long())
+        found = constant - found + self.inverse * _polynomial(_STIRLING, self.square)
+        found.add_(self.inverse.log(), alpha=0.5).add_(x * expected.log_())
+        self.log_prob = found.add_(self.theta * self.log1p_r)
+        hard = _indices((x > _EASY_COUNT) | (mu > _EASY_MEAN))
+        if len(hard):
+            mended = _accurate(*(v.index_select(0, hard) for v in (x, mu, self.theta)))
+            for values, better in zip((self.log_prob, self.log1p_r), mended, strict=True):
+                values.scatter_(0, hard, better)
+
+
+def _accurate(x: Tensor, mu: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability of any positive counts, and `log(1 + r)` for `r = (x - mu) / (mu + theta)`.
+
+    Stirling's errors, less two deviances that are at least 0.
+    """
+    total, both = x + theta, mu + theta
+    r, one_plus_r = (x - mu) / both, total / both
     # The count and its expectation from the total: the ratio, less 1, is s.
-    expected = mu * total / both
-    s = theta * r / expected
-    ratio = x / expected
+    expected = mu * one_plus_r
+    s, ratio = theta * r / expected, x / expected
     near = expected * (s.square() - (1 + s) * _excess(s, ratio))
     deviance = torch.where(s.abs() < 0.2, near, x * ratio.log() - theta * r)
     found = _stirling_error(total) - _stirling_error(theta, small=True) - _stirling_error(x)
     found += 0.5 * (theta / (2 * math.pi * x * total)).log()
-    return found - theta * excess - deviance
+    log1p_r = torch.where(r < -0.5, one_plus_r.log(), torch.log1p(r))
+    return found - theta * _excess(r, one_plus_r) - deviance, log1p_r
 
 
 def _excess(r: Tensor, ratio: Tensor) -> Tensor:
@@ -183,28 +228,21 @@ def _stirling_error(z: Tensor, *, small: bool = False) -> Tensor:
         small: whether z may be below 1.
     """
     if not small:
-        inverse = 1 / z
+        inverse = z.reciprocal()
         return inverse * _polynomial(_STIRLING, inverse.square())
-    shifted = torch.where(z < 1, z + 1, z)
-    step = (z + 0.5) * torch.log1p(1 / z) - 1
-    return _stirling_error(shifted) + torch.where(z < 1, step, torch.zeros_like(z))
+    below = (z < 1).to(z.dtype)
+    step = (z + 0.5) * torch.log1p(z.reciprocal()) - 1
+    return _stirling_error(z + below) + below * step
 
 
-def _digamma_difference(x: Tensor, theta: Tensor) -> Tensor:
-    """`digamma(x + theta) - digamma(theta) - log(1 + x / theta)` for x at least 1."""
-    total = x + theta
-    shifted = torch.where(theta < 1, theta + 1, theta)
-    # For theta below 1 by way of theta + 1, whose digamma is larger by 1 / theta.
-    step = 1 / theta - torch.log1p(1 / theta)
-    step = torch.where(theta < 1, step, torch.zeros_like(step))
-    leading = (total - shifted) / (2 * shifted * total)
-    return leading + _digamma_rest(total) - _digamma_rest(shifted) + step
+def _digamma_rest(inverse_square: Tensor) -> Tensor:
+    """`digamma(z) - log z + 1 / (2 z)` of `1 / z^2`, for z at least 1."""
+    return _polynomial(_DIGAMMA, inverse_square).mul_(inverse_square)
 
 
-def _digamma_rest(z: Tensor) -> Tensor:
-    """`digamma(z) - log z + 1 / (2 z)` for z at least 1."""
-    square = z.square().reciprocal()
-    return square * _polynomial(_DIGAMMA, square)
+def _indices(mask: Tensor) -> Tensor:
+    """Places of the true values, flat; numpy finds them an order faster than torch."""
+    return torch.from_numpy(np.flatnonzero(mask.numpy()))
 
 
 def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
@@ -213,3 +251,8 @@ def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
     for coefficient in reversed(coefficients[:-1]):
         found = found.mul_(x).add_(coefficient)
     return found
+
+
+_LOG_FACTORIAL = torch.lgamma(torch.arange(_EASY_COUNT + 1.0, dtype=torch.float64) + 1)
+_LOG_FACTORIAL += torch.arange(_EASY_COUNT + 1.0, dtype=torch.float64)
+"""`log x! + x` of small counts x."""
