@@ -69,6 +69,17 @@ def test_the_batch_matters_to_encoder_decoder_and_prior():
     assert not torch.allclose(*(model.prior_tech(c.batch)[0] for c in (cells, other)))
 
 
+def test_without_the_covariate_only_the_prior_knows_the_batch():
+    model, cells = build(batch_covariate=False), cells_like()
+    other = cells._replace(batch=(cells.batch + 1) % (BATCHES + 1))
+    posterior = model.encode(cells)
+    torch.testing.assert_close(posterior.mean, model.encode(other).mean)
+    latents = posterior.mean, posterior.tech_mean
+    rates = [model.rate(*latents, c.batch, cells.library) for c in (cells, other)]
+    torch.testing.assert_close(*rates)
+    assert not torch.allclose(*(model.prior_tech(c.batch)[0] for c in (cells, other)))
+
+
 def test_log_variances_are_clamped():
     model, cells = build(), cells_like()
     with torch.no_grad():

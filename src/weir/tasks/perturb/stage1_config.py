@@ -20,6 +20,9 @@ class Autoencoder(Config):
     decoder: Literal["mlp", "linear", "both"] = Field(
         "both", description="How the latents move the genes' log shares; `both` adds the two."
     )
+    batch_covariate: bool = Field(
+        True, description="Tell encoder and decoder the batch, not only the technical prior."
+    )
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the hidden layers.")
 
 

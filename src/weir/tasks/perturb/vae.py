@@ -70,6 +70,8 @@ class NBVAE(nn.Module):
         decoder: how the latents move the logits of the genes' shares: `mlp`; `linear`, where a
             shift of the latent is a factor on each gene whatever the cell, which extrapolates
             better; or `both`, added.
+        batch_covariate: tell encoder and decoder the batch; without, only the technical latent's
+            prior knows it.
     """
 
     batch_share: Tensor
@@ -88,19 +90,22 @@ class NBVAE(nn.Module):
         layers: int = 1,
         dropout: float = 0.1,
         decoder: Decoder = "both",
+        batch_covariate: bool = True,
     ) -> None:
         super().__init__()
         self.genes, self.batches, self.scale = genes, batches, scale
         self.cell_types, self.perturbations = cell_types, perturbations
         self.d_int, self.d_tech = d_int, d_tech
-        self.encoder = Trunk(genes, batches, hidden, layers, dropout)
+        self.batch_covariate = batch_covariate
+        told = batches if batch_covariate else 0
+        self.encoder = Trunk(genes, told, hidden, layers, dropout)
         self.posterior = nn.Linear(hidden, 2 * (d_int + d_tech))
         latents = d_int + d_tech
         if decoder == "linear":
-            self.decoder: nn.Module = Features(batches)
-            features = latents + batches
+            self.decoder: nn.Module = Features(told)
+            features = latents + told
         else:
-            self.decoder = Trunk(latents, batches, hidden, layers, dropout)
+            self.decoder = Trunk(latents, told, hidden, layers, dropout)
             features = hidden + (latents if decoder == "both" else 0)
         self.skip = decoder == "both"
         self.output = nn.Linear(features, genes)
@@ -123,7 +128,7 @@ class NBVAE(nn.Module):
 
     def encode(self, cells: Cells) -> Posterior:
         """Laws of the latents of cells."""
-        found = self.posterior(self.encoder(self.expression(cells), cells.batch))
+        found = self.posterior(self.encoder(self.expression(cells), self._told(cells.batch)))
         widths = (self.d_int, self.d_int, self.d_tech, self.d_tech)
         mean, log_variance, tech_mean, tech_log_variance = found.split(widths, -1)
         return Posterior(
@@ -137,7 +142,7 @@ class NBVAE(nn.Module):
         """Unnormalised log shares of the genes, `[..., gene]`; the leading axes broadcast."""
         lead = torch.broadcast_shapes(z_int.shape[:-1], z_tech.shape[:-1], batch.shape)
         z = torch.cat([z_int.expand(*lead, -1), z_tech.expand(*lead, -1)], -1)
-        features = self.decoder(z, batch)
+        features = self.decoder(z, self._told(batch))
         # The linear part rides along in one product: sums over all genes are dear.
         return self.output(torch.cat([features, z], -1) if self.skip else features)
 
@@ -168,6 +173,9 @@ class NBVAE(nn.Module):
         mean = torch.cat([pooled, mean])
         log_variance = torch.cat([spread.log(), log_variance])
         return F.embedding(batch, mean), F.embedding(batch, log_variance)
+
+    def _told(self, batch: Tensor) -> Tensor:
+        return batch if self.batch_covariate else torch.zeros_like(batch)
 
     def draw(self, rate: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Counts of the law with means `rate` `[..., gene]`, in the same shape."""
