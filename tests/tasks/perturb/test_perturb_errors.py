@@ -87,6 +87,7 @@ def test_missing_label(process, cells):
     assert data.schema.repairs[0].kind == "missing"
 
 
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 def test_duplicated_genes(process, cells):
     cells.var_names = ["g0", "g0", *cells.var_names[2:]]
     refused(process, cells, "gene 'g0' stands twice")

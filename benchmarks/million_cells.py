@@ -1,0 +1,139 @@
+"""Time and memory of a large data set: a sparse `.h5ad` written, preprocessed, loaded, iterated.
+
+    nice python benchmarks/million_cells.py --cells 100000
+    nice python benchmarks/million_cells.py            # one million
+
+The file is written piece by piece in a process of its own, so that the peak memory printed is
+that of Weir alone. The aim is one million cells of 2,000 genes in less than 6 GiB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import torch
+from anndata.io import write_elem
+
+from weir.tasks.perturb.data import load
+from weir.tasks.perturb.dataset_config import PerturbDataset
+from weir.tasks.perturb.preprocess import preprocess
+from weir.training.order import Order
+
+PIECE = 20_000
+"""Cells written at a time."""
+
+GENES, FILLED = 2000, 0.1
+"""Genes, and the share of them that is seen in a cell."""
+
+
+def write(folder: Path, cells: int) -> None:
+    """Write made-up cells, `FILLED` of whose counts are not zero, and their `source.json`."""
+    random = np.random.default_rng(0)
+    count = int(GENES * FILLED)
+    with h5py.File(folder / "cells.h5ad", "w") as store:
+        write_elem(store, "/", {})
+        store.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+        matrix = store.create_group("X")
+        matrix.attrs.update(
+            {"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": (cells, GENES)}
+        )
+        size = cells * count
+        data = matrix.create_dataset("data", (size,), "float32", chunks=(1 << 18,))
+        indices = matrix.create_dataset("indices", (size,), "int32", chunks=(1 << 18,))
+        matrix.create_dataset("indptr", data=np.arange(cells + 1, dtype="int64") * count)
+        width = GENES // count
+        for start in range(0, cells, PIECE):
+            rows = min(PIECE, cells - start)
+            place = slice(start * count, (start + rows) * count)
+            # One gene of each block of `width`, so that no gene comes twice.
+            genes = random.integers(width, size=(rows, count)) + np.arange(count) * width
+            data[place] = random.geometric(0.6, rows * count).astype("float32")
+            indices[place] = genes.ravel().astype("int32")
+        number = np.arange(cells)
+        obs = pd.DataFrame(
+            {
+                "perturbation": pd.Categorical.from_codes(
+                    random.integers(51, size=cells), ["control", *(f"p{i}" for i in range(50))]
+                ),
+                "cell_type": pd.Categorical.from_codes(number % 5, list("abcde")),
+                "batch": pd.Categorical.from_codes(number // 5 % 4, list("wxyz")),
+            },
+            index=[f"cell{i}" for i in number],
+        )
+        write_elem(store, "obs", obs)
+        write_elem(store, "var", pd.DataFrame(index=[f"g{i}" for i in range(GENES)]))
+    source = {"origin": "benchmark", "files": [{"name": "cells.h5ad", "sha256": "0" * 64}]}
+    (folder / "source.json").write_text(json.dumps(source))
+
+
+def measure(folder: Path, cells: int) -> None:
+    """Preprocess, load and iterate; print wall times and peak memory."""
+    config = PerturbDataset.model_validate(
+        {
+            "task": "perturb",
+            "source": {"path": "cells.h5ad", "sha256": "0" * 64},
+            "obs": {"cell_type": "cell_type", "batch": "batch"},
+            "held_out": {"design": "leave_group_out", "by": "cell_type", "groups": ["a"]},
+        }
+    )
+    output = folder / "processed"
+    output.mkdir()
+    started = time.perf_counter()
+    preprocess(config, folder, output)
+    _report(f"preprocess {cells:,} cells", started)
+    started = time.perf_counter()
+    data = load(output)
+    _report("load", started)
+    train = data.split("train")
+    order = Order(len(train), 512, seed=0)
+    started, busy = time.perf_counter(), time.process_time()
+    steps = 200
+    for step in range(steps):
+        assert torch.isfinite(train.batch(order.items(step)).counts).all()
+    seconds = time.process_time() - busy
+    _report(f"{steps} batches of 512 ({steps * 512 / seconds:,.0f} cells per CPU s)", started)
+    started = time.perf_counter()
+    responses = data.responses("test")
+    _report(f"{len(responses)} responses", started)
+    processed = sum(file.stat().st_size for file in output.iterdir())
+    raw = (folder / "cells.h5ad").stat().st_size
+    print(f"raw {raw / 2**30:.2f} GiB, processed {processed / 2**30:.2f} GiB")
+
+
+def _report(what: str, started: float) -> None:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    busy = time.process_time()  # since the start of the process; less depends on other load
+    wall = time.perf_counter() - started
+    print(f"{what}: {wall:.1f} s; so far {busy:.0f} CPU s, peak {peak:.2f} GiB", flush=True)
+
+
+def main() -> None:
+    """Write the file in a process of its own, then measure in another."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=int, default=1_000_000)
+    parser.add_argument("--step", choices=["write", "measure"], help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.step:
+        {"write": write, "measure": measure}[options.step](options.folder, options.cells)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for step in ("write", "measure"):
+            command = [sys.executable, __file__, "--cells", str(options.cells), "--step", step]
+            started = time.perf_counter()
+            subprocess.run([*command, "--folder", folder], check=True)
+            print(f"({step}: {time.perf_counter() - started:.0f} s in all)", flush=True)
+
+
+if __name__ == "__main__":
+    main()
