@@ -80,6 +80,7 @@ class Examiner:
         self.train = profiles(self.data.split("train"), self._expression)
         self.asked = profiles(self.data.split(self.part), self._expression)
         self._neighbours: dict[tuple[int, int], Summary] = {}
+        self._controls: dict[int, Summary] = {}
         self._law: Law | None = None
 
     def question(self, response: Response, truth: CellSet | None = None) -> Question:
@@ -90,8 +91,9 @@ class Examiner:
             truth: true cells to compare with, if not all of the response's.
         """
         schema, pca = self.data.schema, self.data.pca
-        found = summarise_cells(truth or response.truth, schema.scale, pca)
-        control = summarise_cells(response.sources, schema.scale, pca)
+        true_cells = response.truth if truth is None else truth
+        found = summarise_cells(true_cells, schema.scale, pca)
+        control = self._control(response)
         neighbours = [self._neighbour(cells) for cells in response.neighbours]
         pooled = [found.points, *(group.points for group in neighbours)]
         if not neighbours:
@@ -124,6 +126,13 @@ class Examiner:
             library = counts.sum(dim=1).clamp(min=1)
             total += log_normalise(counts, library, self.data.schema.scale).double().sum(dim=0)
         return (total / len(rows)).to(rows.device)
+
+    def _control(self, response: Response) -> Summary:
+        """Summary of a context's control cells, made once for all its conditions."""
+        if response.context not in self._controls:
+            found = summarise_cells(response.sources, self.data.schema.scale, self.data.pca)
+            self._controls[response.context] = found
+        return self._controls[response.context]
 
     def _neighbour(self, cells: CellSet) -> Summary:
         """Summary of a training group, made once."""
