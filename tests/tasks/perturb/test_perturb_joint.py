@@ -85,8 +85,6 @@ def test_running_moments_follow_in_training_and_not_otherwise() -> None:
     posterior = joint.model.vae.encode(batch(120))
     variance = posterior.mean.var(0, correction=0) + posterior.log_variance.exp().mean(0)
     torch.testing.assert_close(joint.model.latent_sd, variance.sqrt(), atol=0.02, rtol=0.02)
-    assert joint.model.anchor.shift[1:].abs().sum() > 0
-    assert joint.model.anchor.shift[0].eq(0).all()
 
 
 def test_a_batch_without_pairs_trains_the_autoencoder() -> None:

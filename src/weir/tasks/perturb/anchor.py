@@ -1,65 +1,192 @@
-"""Correction of decoded means by what is known of a context: its control cells."""
+"""Anchors of decoded means: what control cells and perturbed groups of the training data show.
+
+An autoencoder smooths over contexts, and a flow learns how a perturbation differs between contexts
+from as many examples as there are contexts. Two things are known better. Control cells are
+observed in every context, also in one whose perturbed cells are held out: what the decoder gets
+wrong of them is wrong of the generated ones, too. And a ridge regression of the groups' response
+on the groups' control profile needs nothing but means. So the mean of what is generated for a
+context and condition is moved, gene by gene, to the mean of the flow's and the ridge's opinion;
+how cells differ around that mean is left to the flow.
+
+Everything happens at the level `v = log(share * scale + offset)`, so that a gene that is rare in
+control cells is not multiplied by the ratio of two small numbers.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    from weir.tasks.perturb.cells import CellSet
 
-class ContextAnchor(nn.Module):
-    """Shift of each gene's level by what control cells of a context showed and were not decoded as.
 
-    An autoencoder smooths over contexts. Control cells are observed in every context, also in one
-    whose perturbed cells are held out, so the smoothing can be measured there and be undone in
-    what is generated. Levels are `v = log(share * scale + offset)`; a share is moved to the level
-    `v + strength * (observed - decoded)`, both of means over the context's control cells.
-    With strength 1 and offset 0 it is a factor on each gene, which is too much for a gene that is
-    rare in control cells: a ratio of two small numbers says nothing of the induced level.
+@dataclass(frozen=True)
+class AnchorSettings:
+    """How generated means are anchored.
 
-    Args:
-        contexts: number of contexts; 0 is none, and shifts nothing.
-        genes: number of genes.
-        scale: library in whose units the offset is.
-        strength: share of the difference that is carried over, 0 to 1.
-        offset: counts per `scale` below which a level counts as low.
+    Attributes:
+        response: weight of the ridge's opinion, 0 to 1; the flow has the rest.
+        control: share of the decoder's error on control cells that is carried over to generated
+            cells, 0 to 1.
+        offset: counts per normalised library below which a level counts as low.
+        slope: how much of a context's peculiarity survives a perturbation in the ridge: 1 if
+            responses are shifts, 0 if perturbed cells are alike everywhere.
+        penalty: of the ridge, in units of the mean square of the contexts' profiles.
+        cells: control cells of each context on which means are taken.
     """
 
-    shift: Tensor
+    response: float = 0.5
+    control: float = 0.6
+    offset: float = 0.3
+    slope: float = 0.85
+    penalty: float = 0.1
+    cells: int = 128
+
+
+def ridge_response(
+    control: Tensor, perturbed: Tensor, every: Tensor, *, slope: float, penalty: float
+) -> Tensor:
+    """Levels of a perturbation in every context, from those where it was seen, `[context, gene]`.
+
+    `v1 = slope v0 + mean(d) + (ridge of d - mean(d) on v0 - mean(v0))` with `d = v1 - slope v0`.
+
+    Args:
+        control: `[seen, gene]`, levels of the controls of contexts where it was seen.
+        perturbed: `[seen, gene]`.
+        every: `[context, gene]`, levels of all controls.
+        slope: see `AnchorSettings`.
+        penalty: see `AnchorSettings`.
+    """
+    control, perturbed, every = control.double(), perturbed.double(), every.double()
+    change = perturbed - slope * control
+    mean, centre = change.mean(0), control.mean(0)
+    found = slope * every + mean
+    profile = control - centre
+    kernel = profile @ profile.T
+    size = kernel.diagonal().mean()
+    if len(control) > 1 and size > 0:
+        eye = torch.eye(len(control), dtype=kernel.dtype, device=kernel.device)
+        weight = torch.linalg.solve(kernel + penalty * size * eye, change - mean)
+        found = found + (every - centre) @ profile.T @ weight
+    return found.float()
+
+
+class GroupAnchor(nn.Module):
+    """Levels of groups, fitted in closed form to the training cells.
+
+    Args:
+        conditions: number of conditions; 0 is the control.
+        contexts: number of contexts.
+        genes: number of genes.
+        scale: library in whose units levels are.
+        settings: see there.
+    """
+
+    control: Tensor
+    known: Tensor
+    response: Tensor
+    answered: Tensor
 
     def __init__(
-        self, contexts: int, genes: int, scale: float, *, strength: float, offset: float
+        self, conditions: int, contexts: int, genes: int, scale: float, settings: AnchorSettings
     ) -> None:
         super().__init__()
-        self.strength, self.least = strength, offset / scale
-        self.register_buffer("shift", torch.zeros(contexts + 1, genes))
+        self.settings = settings
+        self.least = settings.offset / scale
+        rows = conditions if settings.response else 0
+        self.register_buffer("control", torch.zeros(contexts + 1, genes))
+        self.register_buffer("known", torch.zeros(contexts + 1, dtype=torch.bool))
+        self.register_buffer("response", torch.zeros(rows, contexts + 1, genes))
+        self.register_buffer("answered", torch.zeros(rows, dtype=torch.bool))
 
-    def fit(self, observed: Tensor, decoded: Tensor) -> None:
-        """Set the shifts from counts of control cells, summed by context.
+    def level(self, share: Tensor) -> Tensor:
+        """`log(share + least)`; of shares, in any shape."""
+        return (share + self.least).log()
+
+    def fit(self, share: Tensor, cells: Tensor) -> None:
+        """Take the groups' mean shares, `[condition, contexts + 1, gene]`, and numbers of cells.
 
         Args:
-            observed: `[contexts + 1, gene]`, a context without cells is all zeros.
-            decoded: their decoded means, likewise.
+            share: mean over a group's cells of `counts / library`.
+            cells: `[condition, contexts + 1]`.
         """
-        total = observed.sum(-1, keepdim=True)
-        levels = [
-            (sums / sums.sum(-1, keepdim=True).clamp_min(1e-12) + self.least).log()
-            for sums in (observed, decoded)
-        ]
-        shift = self.strength * (levels[0] - levels[1])
-        shift = torch.where(total > 0, shift, 0.0)
-        shift[0] = 0
-        self.shift.copy_(shift)
+        some = cells > 0
+        some[:, 0] = False
+        level = self.level(share)
+        self.control.copy_(level[0])
+        self.known.copy_(some[0])
+        for row in range(1, len(self.response)):
+            seen = some[row] & some[0]
+            self.answered[row] = seen.any()
+            if seen.any():
+                self.response[row] = ridge_response(
+                    level[0][seen],
+                    level[row][seen],
+                    level[0],
+                    slope=self.settings.slope,
+                    penalty=self.settings.penalty,
+                )
 
-    def forward(self, rate: Tensor, place: Tensor) -> Tensor:
-        """Corrected means `[cell, draw, gene]` that keep each cell's sum.
+    def shifts(
+        self, before: Tensor, after: Tensor, place: int, condition: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """What to add to levels of decoded cells of one group, `[gene]` each.
 
         Args:
-            rate: `[cell, draw, gene]`.
-            place: `[cell]` int64, context plus one, 0 for none.
+            before: `[gene]`, mean decoded share of the context's control cells.
+            after: `[gene]`, mean decoded share of what the flow makes of them.
+            place: context plus one; 0 for none, which shifts nothing.
+            condition: number of the condition; None if the data has none like it.
+
+        Returns:
+            Of decoded control cells, and of generated ones.
+        """
+        if not self.known[place]:
+            return torch.zeros_like(before), torch.zeros_like(after)
+        first = self.control[place] - self.level(before)
+        if condition == 0:
+            return first, first
+        second = self.settings.control * first
+        if condition is not None and len(self.answered) and self.answered[condition]:
+            ridge = self.response[condition, place] - self.level(after)
+            second = torch.lerp(second, ridge, self.settings.response)
+        return first, second
+
+    def move(self, rate: Tensor, shift: Tensor) -> Tensor:
+        """Means `[cell, gene]` whose shares are shifted in level, by `[cell, gene]`; sums stay.
+
+        The mean share of a group moves as a share does, for the map is affine.
         """
         total = rate.sum(-1, keepdim=True)
-        least = self.least * total
-        corrected = (rate + least) * self.shift[place].exp()[:, None] - least
-        # A level below the offset's would be a negative share; a tenth of the decoded one is low.
-        corrected = torch.maximum(corrected, 0.1 * rate)
-        return corrected * (total / corrected.sum(-1, keepdim=True))
+        share = rate / total
+        # Where a level falls below that of nothing at all, a tenth of the share remains.
+        moved = torch.maximum((share + self.least) * shift.exp() - self.least, 0.1 * share)
+        return moved * (total / moved.sum(-1, keepdim=True))
+
+
+@torch.no_grad()
+def group_shares(
+    cells: CellSet, place: Tensor, conditions: int, contexts: int
+) -> tuple[Tensor, Tensor]:
+    """Mean shares `[condition, contexts + 1, gene]` of groups, and their numbers of cells.
+
+    Args:
+        cells: training cells.
+        place: `[cell]` int64, context plus one, 0 for none.
+        conditions: number of conditions.
+        contexts: number of contexts.
+    """
+    group = cells.condition * (contexts + 1) + place
+    sums, number = None, torch.bincount(group, minlength=conditions * (contexts + 1))
+    for items, part in cells.all():
+        shares = part.counts / part.library[:, None]
+        if sums is None:
+            sums = shares.new_zeros(len(number), shares.shape[1])
+        sums.index_add_(0, group[items], shares)
+    shape = (conditions, contexts + 1)
+    means = sums / number.clamp_min(1)[:, None]
+    return means.reshape(*shape, -1), number.reshape(shape)

@@ -13,7 +13,7 @@ from weir.errors import UserError
 from weir.flows.model import FlowModel
 from weir.flows.paths import Path, PathName
 from weir.flows.solvers import SolverName, integrate
-from weir.tasks.perturb.anchor import ContextAnchor
+from weir.tasks.perturb.anchor import AnchorSettings, GroupAnchor
 from weir.tasks.perturb.context import ContextEncoder, Role
 from weir.tasks.perturb.coupling import CouplingName
 from weir.tasks.perturb.field import PerturbationField, VelocityParts
@@ -29,6 +29,7 @@ from weir.tasks.perturb.latents import (
     query_set,
 )
 from weir.tasks.perturb.perturbation import DoseCurve, PerturbationAdapter
+from weir.tasks.perturb.reference import ReferenceCells
 from weir.tasks.perturb.vae import NBVAE
 from weir.tasks.perturb.vocabulary import Vocabulary
 
@@ -106,9 +107,7 @@ class CellFlow(FlowModel):
         width: hidden width of the field.
         layers: residual layers of the field.
         dropout: dropout of the field.
-        anchor: strength of the correction of decoded means by the context's control cells, 0 to 1;
-            see `weir.tasks.perturb.anchor`.
-        anchor_offset: level below which it fades, in counts per normalised library.
+        anchor: how generated means are anchored, see `weir.tasks.perturb.anchor`; None for not.
         keep_noise: carry an edited cell's count noise over, see `weir.tasks.perturb.carry`.
         pairing: how training items are made.
         frozen: keep the autoencoder as it is, without gradient and in evaluation mode.
@@ -142,8 +141,7 @@ class CellFlow(FlowModel):
         width: int = 256,
         layers: int = 3,
         dropout: float = 0.0,
-        anchor: float = 0.7,
-        anchor_offset: float = 1.0,
+        anchor: AnchorSettings | None = None,
         keep_noise: bool = True,
         pairing: Pairing | None = None,
         frozen: bool = True,
@@ -188,16 +186,10 @@ class CellFlow(FlowModel):
             dropout=dropout,
             student=student,
         )
-        self.anchor = (
-            ContextAnchor(
-                int(v.contexts.max()),
-                vae.genes,
-                vae.scale,
-                strength=anchor,
-                offset=anchor_offset,
-            )
-            if anchor
-            else None
+        count = int(v.contexts.max())
+        self.anchor = anchor and GroupAnchor(len(v.conditions), count, vae.genes, vae.scale, anchor)
+        self.reference = anchor and ReferenceCells(
+            count, anchor.cells, vae.genes, len(v.unit), v.niche
         )
         self.register_buffer("latent_mean", torch.zeros(vae.d_int))
         self.register_buffer("latent_sd", torch.ones(vae.d_int))
@@ -302,14 +294,13 @@ class CellFlow(FlowModel):
         return parts._replace(base=parts.base + gain * x)
 
     def decode(self, x: Tensor, condition: CellCondition) -> Tensor:
-        """Mean counts `[cell, draw, gene]` of latents `[cell, draw, d_int]`."""
-        rate = self.vae.rate(
+        """Mean counts `[cell, draw, gene]` of latents `[cell, draw, d_int]`, not anchored."""
+        return self.vae.rate(
             x * self.latent_sd + self.latent_mean,
             condition.tech[:, None],
             condition.batch[:, None],
             condition.library[:, None],
         )
-        return rate if self.anchor is None else self.anchor(rate, condition.place)
 
     def invert(
         self,

@@ -76,6 +76,39 @@ class Coupling(Config):
     size: PositiveInt = Field(1024, description="Most cells paired at once.")
 
 
+class Anchor(Config):
+    """What control cells and perturbed groups of the training data tell of generated means."""
+
+    response: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Weight of a ridge regression of groups' responses on their control profiles; "
+        "the flow has the rest.",
+    )
+    control: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Share of the decoder's error on control cells that is undone in generated "
+        "ones.",
+    )
+    offset: PositiveFloat = Field(
+        0.3, description="Counts per normalised library below which a gene's level counts as low."
+    )
+    slope: float = Field(
+        0.85,
+        ge=0,
+        le=1,
+        description="How much of a context's peculiarity survives in the ridge: 1 if responses "
+        "are shifts, 0 if perturbed cells are alike everywhere.",
+    )
+    penalty: PositiveFloat = Field(0.1, description="Penalty of that ridge.")
+    cells: PositiveInt = Field(
+        128, description="Control cells of each context on which means are taken."
+    )
+
+
 class CellFlowSettings(Config):
     """The generative process of the intrinsic latent."""
 
@@ -94,15 +127,8 @@ class CellFlowSettings(Config):
     balance: float = Field(
         0.5, ge=0, le=1, description="0 weighs cells alike, 1 groups of context and condition."
     )
-    anchor: float = Field(
-        0.7,
-        ge=0,
-        le=1,
-        description="How far decoded means are corrected by each context's control cells.",
-    )
-    anchor_offset: NonNegativeFloat = Field(
-        1.0,
-        description="Level below which that correction fades, in counts per normalised library.",
+    anchor: Anchor | None = Field(
+        default_factory=Anchor, description="Anchors of generated means; null for none."
     )
     keep_noise: bool = Field(
         True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -73,24 +74,71 @@ def respond(
         UserError: the model cannot give the estimand.
         WeirError: a generated mean is not finite.
     """
-    kind = estimand_of(model, estimand)
-    parts = []
-    for items in torch.arange(len(target), device=target.device).split(chunk):
-        cells = type(sources)(*(field[items] for field in sources))
-        own = model.query(cells)
-        condition = with_nuisance(model, own, target[items], kind, generator)
-        before, x = start(model, own, condition, kind, steps, solver, generator)
-        x = model.transport(x, condition, steps=steps, solver=solver).final
-        rate = model.decode(x, condition)[:, 0]
-        require_finite(rate, "generated mean", "after the decoder")
-        if kind == "edit" and model.keep_noise:
-            known = model.decode(before, condition)[:, 0]
-            parts.append(carry_over(cells.counts, known, rate, model.vae.theta, generator))
-        else:
-            parts.append(model.vae.draw(rate, generator))
-    counts = torch.cat(parts)
-    total = counts.sum(-1).clamp_min(1)
-    return Generated(log_normalise(counts, total, model.vae.scale), counts)
+    run = _Run(model, estimand_of(model, estimand), steps, solver, generator)
+    counts = torch.cat(
+        [
+            run.counts(_take(sources, items), target[items])
+            for items in torch.arange(len(target), device=target.device).split(chunk)
+        ]
+    )
+    return Generated(log_normalise(counts, counts.sum(-1).clamp_min(1), model.vae.scale), counts)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same from chunk to chunk of a call."""
+
+    model: CellFlow
+    kind: Estimand
+    steps: int | None
+    solver: SolverName | None
+    generator: torch.Generator | None
+
+    def counts(self, sources: Cells, target: Tensor) -> Tensor:
+        """Counts `[cell, gene]`, a generated cell per source."""
+        model = self.model
+        before, after = self.means(sources, target)
+        if model.anchor is not None:
+            first, second = self.shifts(sources, target)
+            before, after = model.anchor.move(before, first), model.anchor.move(after, second)
+        require_finite(after, "generated mean", "after the decoder")
+        if self.kind == "edit" and model.keep_noise:
+            return carry_over(sources.counts, before, after, model.vae.theta, self.generator)
+        return model.vae.draw(after, self.generator)
+
+    def means(self, sources: Cells, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Decoded means `[cell, gene]` of the sources and of the generated cells."""
+        model = self.model
+        own = model.query(sources)
+        condition = with_nuisance(model, own, target, self.kind, self.generator)
+        cell, x = start(model, own, condition, self.kind, self.steps, self.solver, self.generator)
+        made = model.transport(x, condition, steps=self.steps, solver=self.solver).final
+        return model.decode(cell, condition)[:, 0], model.decode(made, condition)[:, 0]
+
+    def shifts(self, sources: Cells, target: Tensor) -> tuple[Tensor, Tensor]:
+        """What the anchor adds to the levels of sources and generated cells, `[cell, gene]`."""
+        model = self.model
+        anchor, reference = model.anchor, model.reference
+        place = model.contexts[sources.batch, sources.cell_type]
+        groups, member = torch.cat([place[:, None], target], 1).unique(dim=0, return_inverse=True)
+        rows = []
+        for group in groups:
+            number, doses = int(group[0]), group[1:]
+            controls = reference.of(number)
+            if len(controls.library):
+                means = self.means(controls, doses.expand(len(controls.library), -1))
+                shares = [(rate / rate.sum(-1, keepdim=True)).mean(0) for rate in means]
+                same = (model.conditions == doses).all(-1).nonzero()[:, 0]
+                condition = int(same[0]) if len(same) else None
+                rows.append(torch.stack(anchor.shifts(*shares, number, condition)))
+            else:
+                rows.append(anchor.control.new_zeros(2, model.vae.genes))
+        first, second = torch.stack(rows)[member].unbind(1)
+        return first, second
+
+
+def _take(cells: Cells, items: Tensor) -> Cells:
+    return type(cells)(*(field[items] for field in cells))
 
 
 def with_nuisance(
@@ -126,13 +174,13 @@ def start(
 ) -> tuple[Tensor, Tensor]:
     """The cells' own latents and where the flow begins, `[cell, 1, d_int]` each.
 
-    For an edit from noise the latter is the noise that makes the cell; a population has no use
-    for the former.
+    For an edit from noise the latter is the noise that makes the cell.
     """
-    if model.start == "control" or kind == "population":
-        x = model.source(condition, 1, generator)
-        return x, x
     before = model.condition(own)
-    white = torch.randn(before.mean[:, None].shape, generator=generator, device=before.mean.device)
+    white = torch.empty_like(before.mean)[:, None].normal_(generator=generator)
     cell = posterior_draw(white, before.mean, before.deviation)
+    if model.start == "control":
+        return cell, cell
+    if kind == "population":
+        return cell, model.source(condition, 1, generator)
     return cell, model.invert(cell, before, steps=steps, solver=solver)

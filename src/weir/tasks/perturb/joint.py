@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from weir.flows.paths import TimeLaw
 from weir.tasks.perturb import stage1
@@ -45,8 +44,6 @@ class JointObjective(Objective):
     """
 
     batches: Tensor
-    observed: Tensor
-    decoded: Tensor
 
     def __init__(
         self,
@@ -72,9 +69,6 @@ class JointObjective(Objective):
         self.energy_weight, self.energy_steps = energy_weight, energy_steps
         self.memory = memory
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
-        shape = (int(model.contexts.max()) + 1, model.vae.genes)
-        for name in ("observed", "decoded"):
-            self.register_buffer(name, torch.zeros(shape))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The autoencoder's groups with a learning rate of their own, and the flow's."""
@@ -108,7 +102,7 @@ class JointObjective(Objective):
         model = self.model
         cells = model.query(batch).cells
         if self.training:
-            self._follow(batch, cells.mean.detach(), cells.log_variance.detach())
+            self._follow(cells.mean.detach(), cells.log_variance.detach())
             variance = cells.mean.var(0, correction=0) + cells.log_variance.exp().mean(0)
             centre, unit = cells.mean.mean(0), variance.sqrt()
         else:
@@ -143,31 +137,14 @@ class JointObjective(Objective):
         return target, source[:, 0]
 
     @torch.no_grad()
-    def _follow(self, batch: Cells, mean: Tensor, log_variance: Tensor) -> None:
-        """Update what the trained model standardises with: moments and seen codes."""
+    def _follow(self, mean: Tensor, log_variance: Tensor) -> None:
+        """Update what the trained model standardises with."""
         model = self.model
         self.batches += 1
         pace = max(1 / int(self.batches), 1 / self.memory)
         variance = mean.var(0, correction=0) + log_variance.exp().mean(0)
         model.latent_mean.lerp_(mean.mean(0), pace)
         model.latent_sd.copy_(model.latent_sd.square().lerp(variance, pace).sqrt())
-        if model.anchor is not None:
-            self._follow_controls(batch, pace)
-
-    def _follow_controls(self, batch: Cells, pace: float) -> None:
-        """Running sums of the control cells' counts, observed and decoded, by context."""
-        model = self.model
-        control = ~(batch.doses > 0).any(-1)
-        cells = type(batch)(*(field[control] for field in batch))
-        z_int, z_tech = model.vae.encode(cells).sample()
-        rate = model.vae.rate(z_int, z_tech, cells.batch, cells.library)
-        place = functional.one_hot(
-            model.contexts[cells.batch, cells.cell_type], len(self.observed)
-        ).to(rate.dtype)
-        keep = 1 - 1 / self.memory
-        self.observed.mul_(keep).add_(place.T @ cells.counts)
-        self.decoded.mul_(keep).add_(place.T @ rate)
-        model.anchor.fit(self.observed, self.decoded)
 
 
 def build(card: ModelCard) -> CellFlow:

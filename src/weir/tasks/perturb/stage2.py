@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from weir.tasks.perturb import stage1
+from weir.tasks.perturb.anchor import AnchorSettings, group_shares
 from weir.tasks.perturb.flow import CellFlow, Pairing
 from weir.tasks.perturb.flow_loss import Stage2Objective
 from weir.tasks.perturb.latents import encode
@@ -31,6 +31,7 @@ def assemble(card: ModelCard, vae: NBVAE, *, frozen: bool) -> CellFlow:
     config = card.config
     context: dict[str, Any] = config["context"]
     adapter: dict[str, Any] = config["perturbation"]
+    anchor: dict[str, Any] | None = config["anchor"]
     return CellFlow(
         vae,
         Vocabulary.of(card.schema),
@@ -43,8 +44,7 @@ def assemble(card: ModelCard, vae: NBVAE, *, frozen: bool) -> CellFlow:
         alpha=adapter["width"],
         curve=adapter["dose"],
         interaction=adapter["interaction"],
-        anchor=config["anchor"],
-        anchor_offset=config["anchor_offset"],
+        anchor=anchor and AnchorSettings(**anchor),
         keep_noise=config["keep_noise"],
         pairing=Pairing(**config["coupling"], balance=config["balance"], seed=card.seed),
         frozen=frozen,
@@ -69,7 +69,10 @@ def fit(model: CellFlow, data: CellSet) -> None:
     model.latent_sd.copy_(variance.sqrt())
     see(model, cells.batch, cells.cell_type, perturbed=data.condition.to(cells.batch.device) > 0)
     if model.anchor is not None:
-        model.anchor.fit(*control_sums(model, data))
+        place = model.contexts[cells.batch, cells.cell_type]
+        conditions, contexts = len(model.conditions), len(model.anchor.known) - 1
+        model.anchor.fit(*group_shares(data, place, conditions, contexts))
+        model.reference.fit(data, place)
     model.train(was_training)
 
 
@@ -77,20 +80,6 @@ def see(model: CellFlow, batch: Tensor, cell_type: Tensor, perturbed: Tensor) ->
     """Tell the context encoders which codes their parts of the field are trained on."""
     model.base.see(batch, cell_type)
     model.effect.see(batch[perturbed], cell_type[perturbed])
-
-
-def control_sums(model: CellFlow, data: CellSet) -> tuple[Tensor, Tensor]:
-    """Counts of control cells, observed and decoded, summed by context: `[context + 1, gene]`."""
-    observed = torch.zeros_like(model.anchor.shift)
-    decoded = torch.zeros_like(observed)
-    for _, part in data.subset(data.condition == 0).all():
-        # Draws, as in generation: the mean of decoded draws is not what the mean decodes to.
-        z_int, z_tech = model.vae.encode(part).sample()
-        rate = model.vae.rate(z_int, z_tech, part.batch, part.library)
-        place = functional.one_hot(model.contexts[part.batch, part.cell_type], len(observed))
-        observed += place.T.to(rate.dtype) @ part.counts
-        decoded += place.T.to(rate.dtype) @ rate
-    return observed, decoded
 
 
 def objective(config: PerturbStage2, model: CellFlow) -> Stage2Objective:
