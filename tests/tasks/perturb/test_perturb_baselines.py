@@ -1,5 +1,6 @@
 """Baselines on made-up cells whose means can be written down."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from weir.stages.model_folder import ModelCard, load_model, save_model
+from weir.tasks.perturb import baseline, stage1
 from weir.tasks.perturb.baseline_config import PerturbBaseline
 from weir.tasks.perturb.baselines import Fitted, NearestGroup, build
 from weir.tasks.perturb.baselines.compose import compose
@@ -213,3 +216,28 @@ def test_a_baseline_names_the_one_thing_it_is_built_on() -> None:
         PerturbBaseline(method="latent_delta", dataset="cells")
     with pytest.raises(ValueError, match="nearest_group only"):
         PerturbBaseline(method="additive", dataset="cells", shift=True)
+
+
+def test_a_model_folder_is_whole(tiny_perturb: PerturbData, tmp_path: Path) -> None:
+    """Built from its card alone, autoencoder included."""
+    network = {"d_int": 3, "d_tech": 2, "hidden": 8}
+    card = {"seed": 0, "task": "perturb", "dataset": "tiny", "schema": tiny_perturb.card()}
+    above = ModelCard(section="stage1", name="vae", config={"network": network}, **card)
+    torch.manual_seed(0)
+    vae = stage1.build(above)
+    config = PerturbBaseline(method="latent_delta", stage1="vae")
+    own = ModelCard(
+        section="baseline",
+        name="delta",
+        config=config.model_dump(mode="json"),
+        upstream=asdict(above),
+        **card,
+    )
+    model = baseline.build(own)
+    options = {"seed": 0, "checkpoints": tmp_path, "log": lambda *_: None}
+    assert baseline.fit(model, config, tiny_perturb, vae, **options) == []
+    save_model(tmp_path, model, own)
+    again = load_model(tmp_path, baseline.build)
+    first, second = (answer(m, tiny_perturb, (1.0, 1.0)) for m in (model, again))
+    assert torch.equal(first.counts, second.counts)
+    assert len(again.deltas) == 4
