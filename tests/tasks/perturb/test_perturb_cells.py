@@ -41,6 +41,13 @@ def test_rows_give_back_what_was_written(tmp_path_factory, counts, most, data):
     assert np.array_equal(dense.numpy(), counts[rows].astype("float32"))
 
 
+def test_mapped_counts_are_the_same(tiny_perturb: PerturbData, monkeypatch):
+    monkeypatch.setattr("weir.tasks.perturb.counts.RESIDENT", 0)
+    mapped = load(tiny_perturb.folder).table.counts
+    rows = torch.arange(320)
+    assert torch.equal(mapped.rows(rows), tiny_perturb.table.counts.rows(rows))
+
+
 def test_log_normalise():
     counts = torch.tensor([[1.0, 3.0], [0.0, 0.0]])
     expression = log_normalise(counts, counts.sum(1), 8.0)

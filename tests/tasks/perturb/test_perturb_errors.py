@@ -107,6 +107,12 @@ def test_files_that_are_none(process, cells, tmp_path):
         store["x"] = [1]
     refused(process, (tmp_path / "other.h5").read_bytes(), "HDF5, but no .h5ad")
     refused(process, cells[:0], "0 cells")
+    cells.write_h5ad(tmp_path / "whole.h5ad")
+    whole = (tmp_path / "whole.h5ad").read_bytes()
+    refused(process, whole[: len(whole) // 2], "cut off, so no .h5ad")
+    with h5py.File(tmp_path / "whole.h5ad", "a") as store:
+        store["X"].attrs["encoding-type"] = "array"
+    refused(process, (tmp_path / "whole.h5ad").read_bytes(), "X is neither a sparse nor a dense")
 
 
 def test_context_without_control(process, cells):

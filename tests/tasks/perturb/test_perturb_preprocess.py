@@ -93,6 +93,16 @@ def test_control_inside_a_combination_is_no_part(process, cells):
     assert kept.schema.perturbations == ("A+B", "A+control", "B")
 
 
+@pytest.mark.parametrize("kind", ["float64", "int64", "category"])
+def test_numbers_are_names(process, cells, kind):
+    numbers = cells.obs["perturbation"].map({"control": 0.0, "A": 1.0, "B": 2.0, "A+B": 3.0})
+    cells.obs["perturbation"] = numbers.astype(kind)
+    cells.obs["donor"] = cells.obs["donor"].astype("float64")
+    data = process(cells, obs={"control": 0})
+    assert data.schema.perturbations == ("1", "2", "3")
+    assert data.schema.batches == ("101", "102")
+
+
 def test_validation_is_stratified_and_repeatable(process, cells):
     data = process(cells, validation=0.2, held_out=BY_TYPE)
     chosen = data.split("validation")

@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+RESIDENT = 8 << 30
+"""Bytes of counts up to which they are read into memory; larger ones stay on disk, mapped."""
+
 DATA, INDICES, INDPTR = "counts.npy", "genes.npy", "starts.npy"
 """Files of the three arrays: non-zero counts, their genes, and the place each cell begins at."""
 
@@ -71,13 +74,16 @@ class SparseCounts:
 
     @classmethod
     def load(cls, folder: Path, genes: int) -> SparseCounts:
-        """Map the three files of a folder into memory.
+        """Read the three files of a folder, or map them where they are too large.
 
         Raises:
             OSError, ValueError: a file is missing or damaged.
         """
+        files = [folder / name for name in (DATA, INDICES, INDPTR)]
+        # Cells at random from a mapped file cost a page fault each.
         # "c": private pages, because torch warns of tensors over memory it may not write.
-        arrays = [np.load(folder / name, mmap_mode="c") for name in (DATA, INDICES, INDPTR)]
+        large = sum(file.stat().st_size for file in files) > RESIDENT
+        arrays = [np.load(file, mmap_mode="c" if large else None) for file in files]
         data, indices, indptr = arrays
         if indptr[-1] != len(data) or len(indices) != len(data):
             raise ValueError(f"{INDPTR} does not fit {DATA}")

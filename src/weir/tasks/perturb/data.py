@@ -129,7 +129,7 @@ class PerturbData:
 
 
 def load(folder: Path) -> PerturbData:
-    """Load a processed folder; the counts stay on disk, mapped into memory.
+    """Load a processed folder.
 
     Raises:
         UserError: a file is missing or damaged, or does not fit the schema; one line.

@@ -57,7 +57,7 @@ def read_labels(cells: RawCells, config: PerturbDataset) -> Labels:
         for role in ROLES
         if (name := getattr(obs, role)) is not None
     }
-    control = (values["perturbation"].astype(str) == obs.control).to_numpy()
+    control = _text(values["perturbation"]) == obs.control
     repairs: list[Repair] = []
     present = np.ones(len(cells.obs), bool)
     for role, series in values.items():
@@ -184,9 +184,12 @@ def _name(doses: dict[str, float], dosed: bool) -> str:
 
 
 def _text(series: pd.Series) -> np.ndarray:
-    """Values as text; a column of whole numbers that pandas made float loses its `.0`."""
-    if pd.api.types.is_float_dtype(series) and (series == series.round()).all():
-        series = series.astype("int64")
+    """Values as text; whole numbers that pandas made float lose their `.0`."""
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = series.astype(series.cat.categories.dtype)
+    known = series.dropna()
+    if pd.api.types.is_float_dtype(series) and (known == known.round()).all():
+        series = series.round().astype("Int64")
     return series.astype(str).to_numpy(dtype=object)
 
 

@@ -48,7 +48,13 @@ class RawCells:
         step = max(1, CHUNK_VALUES // max(genes, 1))
         for start in range(0, cells, step):
             rows = slice(start, min(start + step, cells))
-            piece = sparse.csr_matrix(self.matrix[rows])
+            try:
+                piece = sparse.csr_matrix(self.matrix[rows])
+            except (OSError, ValueError, TypeError) as error:
+                raise UserError(
+                    f"{self.file}: cells {rows.start} to {rows.stop - 1} cannot be read "
+                    f"({str(error).splitlines()[0]}); the file is damaged, save it again"
+                ) from None
             piece.eliminate_zeros()
             yield rows, piece
 
@@ -104,7 +110,8 @@ def _open(file: Path) -> Iterator[h5py.File]:
     except FileNotFoundError:
         raise UserError(f"{file} does not exist; rerun weir fetch") from None
     except OSError:
-        what = "is empty" if file.is_file() and not file.stat().st_size else "is no HDF5 file"
+        empty = file.is_file() and not file.stat().st_size
+        what = "is empty" if empty else "is no HDF5 file, or cut off"
         raise UserError(
             f"{file} {what}, so no .h5ad; save the cells with AnnData.write_h5ad"
         ) from None
@@ -149,7 +156,12 @@ def _matrix(file: Path, store: h5py.File, config: PerturbDataset) -> tuple[Any, 
     place = store[places[config.layer]]
     if isinstance(place, h5py.Dataset):
         return place, others
-    opened = sparse_dataset(place)
+    try:
+        opened = sparse_dataset(place)
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{file}: {places[config.layer]} is neither a sparse nor a dense matrix; save it again"
+        ) from None
     if opened.format == "csc":
         # Rows cannot be cut from columns on disk; sparse in memory they can.
         return opened.to_memory().tocsr(), others
