@@ -14,8 +14,9 @@ from torch import Tensor
 EDGE = 1e-6
 """Levels are kept this far from 0 and 1: what a law calls impossible says nothing of the level."""
 
-EXACT = 500.0
-"""Counts and means above this go by location and scale; there the laws have one shape."""
+ALIKE, EXACT = 50.0, 500.0
+"""Where both means are above the first, or anything is above the second, laws are taken to differ
+in location and scale alone: their steps no longer matter, and counting them is dear."""
 
 
 def carry_over(
@@ -40,13 +41,23 @@ def carry_over(
     Returns:
         `[..., gene]` float32; equal to `counts` where the means are equal.
     """
-    theta = theta.expand_as(counts)
     inside = torch.rand(counts.shape, generator=generator, device=counts.device)
-    still = after == before
-    large = ~still & (torch.maximum(torch.maximum(counts, before), after) > EXACT)
+    # Most counts are zeros that stay zeros: their level is below the new law's share of zeros.
+    none, stays = (torch.exp(-theta * torch.log1p(mean / theta)) for mean in (before, after))
+    left = (after != before) & ((counts > 0) | (inside * none > stays))
     result = counts.clone()
+    theta = theta.expand_as(counts)[left]
+    result[left] = _carry(counts[left], before[left], after[left], theta, inside[left])
+    return result
+
+
+def _carry(counts: Tensor, before: Tensor, after: Tensor, theta: Tensor, inside: Tensor) -> Tensor:
+    """The same for single entries, `[n]` each, without the short cut."""
+    large = torch.minimum(before, after) > ALIKE
+    large |= torch.maximum(torch.maximum(counts, before), after) > EXACT
+    result = torch.empty_like(counts)
     result[large] = _rescaled(counts[large], before[large], after[large], theta[large])
-    rest = ~still & ~large
+    rest = ~large
     level = _level(counts[rest], before[rest], theta[rest], inside[rest])
     result[rest] = _quantile(level, after[rest], theta[rest])
     return result
