@@ -3,8 +3,8 @@
     nice python benchmarks/million_cells.py --cells 100000
     nice python benchmarks/million_cells.py            # one million
 
-The file is written piece by piece in a process of its own, so that the peak memory printed is
-that of Weir alone. The aim is one million cells of 2,000 genes in less than 6 GiB.
+Writing, preprocessing and loading run in processes of their own, as the stages do, so that each
+prints its own peak memory. The aim is one million cells of 2,000 genes in less than 6 GiB.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def write(folder: Path, cells: int) -> None:
     (folder / "source.json").write_text(json.dumps(source))
 
 
-def measure(folder: Path, cells: int) -> None:
-    """Preprocess, load and iterate; print wall times and peak memory."""
+def prepare(folder: Path, cells: int) -> None:
+    """Preprocess; print wall time and peak memory."""
     config = PerturbDataset.model_validate(
         {
             "task": "perturb",
@@ -91,8 +91,16 @@ def measure(folder: Path, cells: int) -> None:
     started = time.perf_counter()
     preprocess(config, folder, output)
     _report(f"preprocess {cells:,} cells", started)
+    processed = sum(file.stat().st_size for file in output.iterdir())
+    raw = (folder / "cells.h5ad").stat().st_size
+    print(f"raw {raw / 2**30:.2f} GiB, processed {processed / 2**30:.2f} GiB")
+
+
+def iterate(folder: Path, cells: int) -> None:
+    """Load and go through batches; print wall times and peak memory."""
+    del cells
     started = time.perf_counter()
-    data = load(output)
+    data = load(folder / "processed")
     _report("load", started)
     train = data.split("train")
     order = Order(len(train), 512, seed=0)
@@ -105,9 +113,9 @@ def measure(folder: Path, cells: int) -> None:
     started = time.perf_counter()
     responses = data.responses("test")
     _report(f"{len(responses)} responses", started)
-    processed = sum(file.stat().st_size for file in output.iterdir())
-    raw = (folder / "cells.h5ad").stat().st_size
-    print(f"raw {raw / 2**30:.2f} GiB, processed {processed / 2**30:.2f} GiB")
+
+
+STEPS = {"write": write, "preprocess": prepare, "load": iterate}
 
 
 def _report(what: str, started: float) -> None:
@@ -118,17 +126,17 @@ def _report(what: str, started: float) -> None:
 
 
 def main() -> None:
-    """Write the file in a process of its own, then measure in another."""
+    """Run each step in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=1_000_000)
-    parser.add_argument("--step", choices=["write", "measure"], help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=list(STEPS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
-        {"write": write, "measure": measure}[options.step](options.folder, options.cells)
+        STEPS[options.step](options.folder, options.cells)
         return
     with tempfile.TemporaryDirectory() as folder:
-        for step in ("write", "measure"):
+        for step in STEPS:
             command = [sys.executable, __file__, "--cells", str(options.cells), "--step", step]
             started = time.perf_counter()
             subprocess.run([*command, "--folder", folder], check=True)

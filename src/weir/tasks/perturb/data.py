@@ -100,29 +100,42 @@ class PerturbData:
     def responses(self, part: Part) -> list[Response]:
         """One for each context and condition with perturbed cells in a part, in their order."""
         table, schema = self.table, self.schema
-        wanted = (self.part == PARTS.index(part)) & (table.condition != CONTROL)
-        train = self.part == PARTS.index("train")
-        sources = (table.condition == CONTROL) & (self.part != PARTS.index("test"))
-        pairs = torch.stack([table.context[wanted], table.condition[wanted]], 1).unique(dim=0)
+        control = table.condition == CONTROL
+        truths = self._groups((self.part == PARTS.index(part)) & ~control)
+        sources = self._groups((self.part != PARTS.index("test")) & control)
+        train = self._groups((self.part == PARTS.index("train")) & ~control)
+        none = table.context.new_empty(0)
         found = []
-        for context, condition in pairs.tolist():
-            here, alike = table.context == context, table.condition == condition
-            others = (train & alike & ~here).nonzero()[:, 0]
-            groups = table.context[others]
+        for (context, condition), rows in truths.items():
+            others = [
+                CellSet(table, near)
+                for (other, alike), near in train.items()
+                if alike == condition and other != context
+            ]
             found.append(
                 Response(
                     f"{schema.contexts[context].name} / {schema.conditions[condition].name}",
                     context,
                     condition,
-                    self._cells(wanted & here & alike),
-                    self._cells(sources & here),
-                    tuple(
-                        CellSet(table, others[groups == group])
-                        for group in groups.unique().tolist()
-                    ),
+                    CellSet(table, rows),
+                    CellSet(table, sources.get((context, CONTROL), none)),
+                    tuple(others),
                 )
             )
         return found
+
+    def _groups(self, mask: Tensor) -> dict[tuple[int, int], Tensor]:
+        """Rows of the cells in a mask by their context and condition, in ascending order."""
+        rows = mask.nonzero()[:, 0]
+        width = len(self.schema.conditions)
+        key = self.table.context[rows] * width + self.table.condition[rows]
+        key, order = key.sort(stable=True)
+        keys, sizes = key.unique_consecutive(return_counts=True)
+        groups = rows[order].split(sizes.tolist())
+        return {
+            divmod(number, width): group
+            for number, group in zip(keys.tolist(), groups, strict=True)
+        }
 
     def _cells(self, mask: Tensor) -> CellSet:
         return CellSet(self.table, mask.nonzero()[:, 0])
