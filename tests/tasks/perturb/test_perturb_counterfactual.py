@@ -5,20 +5,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from weir.errors import UserError
 from weir.tasks.perturb.baselines import Oracle, SplitHalf, build
+from weir.tasks.perturb.counterfactual import TwinError
 from weir.tasks.perturb.data import PerturbData, load
 from weir.tasks.perturb.dataset_config import PerturbDataset
 from weir.tasks.perturb.evaluate_config import PerturbEvaluate
 from weir.tasks.perturb.evaluation import evaluate
 from weir.tasks.perturb.expression import log_normalise
+from weir.tasks.perturb.generation import Made
 from weir.tasks.perturb.law import Law
-from weir.tasks.perturb.metrics import Examiner, score
 from weir.tasks.perturb.preprocess import preprocess
+from weir.tasks.perturb.responder import Generated
 from weir.tasks.perturb.simulate import simulate
 from weir.tasks.perturb.simulation_config import Simulation
-from weir.tasks.perturb.summaries import summarise, summarise_cells
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +67,24 @@ def ask(method: str, data: PerturbData, folder: Path) -> dict[str, float]:
     return evaluate(model, data, config, details, seed=0, label="test")["metrics"]
 
 
-def test_exact_twins_have_no_counterfactual_error(simulated: PerturbData) -> None:
-    response = simulated.responses("test")[0]
-    question = Examiner(simulated, "test").question(response)
-    rows = response.sources.rows
-    doses = simulated.table.condition_doses[response.condition].expand(len(rows), -1)
-    counts = Law.load(simulated.folder).twins(rows, doses)
-    expression = log_normalise(counts, counts.sum(1), simulated.schema.scale)
-    twins = summarise([expression], len(rows), simulated.pca)
-    assert score(question, twins)["counterfactual_error"] == pytest.approx(0, abs=1e-6)
-    same = summarise_cells(response.sources, simulated.schema.scale, simulated.pca)
-    assert score(question, same)["counterfactual_error"] == pytest.approx(1)
+def test_exact_twins_have_no_error_and_unchanged_cells_have_one(simulated: PerturbData) -> None:
+    law = Law.load(simulated.folder)
+    found = TwinError(simulated, law)
+    for response in simulated.responses("test"):
+        rows = response.sources.rows
+        doses = simulated.table.condition_doses[response.condition]
+        twins = law.twins(rows, doses.expand(len(rows), -1))
+        assert found.add(made(simulated, twins, rows), doses) == pytest.approx(0, abs=1e-6)
+    assert found.total() == pytest.approx(0, abs=1e-6)
+    found = TwinError(simulated, law)
+    own = simulated.table.counts.rows(rows)
+    assert found.add(made(simulated, own, rows), doses) == pytest.approx(1)
+    assert found.total() == pytest.approx(1)
+
+
+def made(data: PerturbData, counts: Tensor, rows: Tensor) -> Made:
+    expression = log_normalise(counts, counts.sum(1).clamp(min=1), data.schema.scale)
+    return Made(Generated(expression, counts), rows, rows, 0.0)
 
 
 def test_the_oracle_is_a_ceiling(simulated: PerturbData, tmp_path: Path) -> None:
@@ -83,7 +92,8 @@ def test_the_oracle_is_a_ceiling(simulated: PerturbData, tmp_path: Path) -> None
         ask(name, simulated, tmp_path) for name in ("oracle", "additive", "no_change")
     )
     error = "counterfactual_error"
-    assert oracle[error] < additive[error] < nothing[error] < 1.2
+    assert oracle[error] == pytest.approx(0, abs=1e-6)
+    assert additive[error] < nothing[error] == pytest.approx(1)
     assert oracle["energy_distance"] < additive["energy_distance"] < nothing["energy_distance"]
 
 

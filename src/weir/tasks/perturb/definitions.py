@@ -98,8 +98,8 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "counterfactual_error": Definition(
         "counterfactual error",
-        "root mean squared error over genes of the predicted mean against the exact mean of the "
-        "source cells' perturbed twins / that of no change; simulated data only; " + _MEAN,
+        "root mean squared error over cells and genes of edited cells against the exact twins of "
+        "their source cells / that of no change; simulated data only",
         _SCALE,
         "lower",
     ),

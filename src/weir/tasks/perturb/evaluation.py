@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from weir.errors import UserError
 from weir.tasks.perturb.baselines.ceilings import Oracle, SplitHalf
 from weir.tasks.perturb.baselines.fitted import Fitted
+from weir.tasks.perturb.counterfactual import TwinError
 from weir.tasks.perturb.definitions import DEFINITIONS, HEADLINE
 from weir.tasks.perturb.doses import dose_curves
 from weir.tasks.perturb.export import Export
@@ -106,6 +107,8 @@ class _Evaluation:
         scores: list[list[dict[str, float]]] = [[] for _ in self.steps]
         seconds: list[list[float]] = [[] for _ in self.steps]
         questions = []
+        edits = data.schema.simulated and self.estimand == "edit"
+        twins = TwinError(data, self.law) if edits else None
         progress = Progress(label, len(responses), noun="response")
         for number, response in enumerate(responses):
             question, answers = self._ask(examiner, response, number)
@@ -113,6 +116,9 @@ class _Evaluation:
                 scores[k].append(score(question, summary))
                 seconds[k].append(made.seconds)
                 if k == 0:
+                    if twins:
+                        error = twins.add(made, self._target(response.condition))
+                        scores[0][-1]["counterfactual_error"] = error
                     tables.add(question, summary, scores[0][-1])
                     export.add(response, made, self._target(response.condition))
             questions.append(_light(question))
@@ -126,9 +132,12 @@ class _Evaluation:
         curve(frames["genes"]).to_csv(details.parent / "curve.csv", index=False)
         export.write(details / "cells.h5ad")
         points = [self._point(*each) for each in zip(self.steps, scores, seconds, strict=True)]
+        metrics = pool(scores[0])
+        if twins:
+            metrics["counterfactual_error"] = twins.total()
         return {
             "headline": HEADLINE,
-            "metrics": pool(scores[0]),
+            "metrics": metrics,
             "protocol": self._protocol(responses),
             "nfe": points[0]["nfe"],
             "latency_ms": points[0]["latency_ms"],

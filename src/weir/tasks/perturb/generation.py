@@ -114,10 +114,10 @@ def simulated(
     generator: torch.Generator,
     scale: float,
 ) -> Made:
-    """Cells of the exact law, in the true states of control cells.
+    """The twins of control cells under other doses.
 
     Args:
-        oracle: knows how to draw them.
+        oracle: knows what they are.
         law: of the data.
         controls: control cells of one context.
         target: `[perturbation]`, doses.
@@ -128,7 +128,7 @@ def simulated(
     begun = time.perf_counter()
     items = deal(len(controls), samples, generator).to(controls.rows.device)
     rows = controls.rows[items]
-    counts = oracle.draw(law, rows, target, generator)
+    counts = oracle.edit(law, rows, target)
     expression = log_normalise(counts, counts.sum(dim=1).clamp(min=1), scale)
     return Made(Generated(expression, counts), rows, rows, time.perf_counter() - begun)
 

@@ -187,16 +187,6 @@ class Law:
         counts = self.twins_of(*self._simulated(cell_rows, doses))
         return torch.from_numpy(counts[:, self._genes]).float()
 
-    def draw(
-        self, cell_rows: Tensor, doses: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Counts `[cell, gene]` float32 of new cells in the same states, under doses."""
-        rates = self.rates_of(*self._simulated(cell_rows, doses))[:, self._genes]
-        uniform = torch.rand(rates.shape, generator=generator, dtype=torch.float64).numpy()
-        return torch.from_numpy(
-            quantile(uniform, rates, self.parameters.theta[self._genes])
-        ).float()
-
     def shift_of(self, rows: np.ndarray, doses: np.ndarray) -> np.ndarray:
         """Log shift `[cell, gene]` of simulated cells by doses, before normalisation."""
         p = self.parameters

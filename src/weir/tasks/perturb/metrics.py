@@ -12,9 +12,7 @@ from torch import Tensor
 from weir.metrics.energy_distance import energy_distance
 from weir.metrics.mmd import median_bandwidths, rbf_mmd
 from weir.metrics.perturbation import correlation, determination, discrimination, overlap, welch_t
-from weir.tasks.perturb.cells import CHUNK
 from weir.tasks.perturb.expression import log_normalise
-from weir.tasks.perturb.law import Law
 from weir.tasks.perturb.profiles import Profiles, profiles
 from weir.tasks.perturb.summaries import Summary, spaced, summarise_cells
 
@@ -39,7 +37,6 @@ class Question:
         candidates: `[candidate, gene]`, true changes to tell apart, the own one first.
         bandwidths: of the kernels of the MMD; empty where it is undefined.
         nearest_mmd: least MMD of the truth and a training group under the condition, NaN without.
-        twins: `[gene]`, exact mean of the control cells' perturbed twins, of simulated data.
     """
 
     response: Response
@@ -49,7 +46,6 @@ class Question:
     candidates: Tensor
     bandwidths: tuple[float, ...]
     nearest_mmd: float
-    twins: Tensor | None = None
 
     @property
     def top(self) -> int:
@@ -81,7 +77,6 @@ class Examiner:
         self.asked = profiles(self.data.split(self.part), self._expression)
         self._neighbours: dict[tuple[int, int], Summary] = {}
         self._controls: dict[int, Summary] = {}
-        self._law: Law | None = None
 
     def question(self, response: Response, truth: CellSet | None = None) -> Question:
         """What a prediction of a response is compared with.
@@ -108,24 +103,10 @@ class Examiner:
             candidates=self._candidates(response, found, control),
             bandwidths=bandwidths,
             nearest_mmd=min(distances, default=math.nan),
-            twins=self._twins(response) if schema.simulated else None,
         )
 
     def _expression(self, cells: Cells) -> Tensor:
         return log_normalise(cells.counts, cells.library, self.data.schema.scale)
-
-    def _twins(self, response: Response) -> Tensor:
-        """Mean of what the context's very control cells are under the condition."""
-        if self._law is None:
-            self._law = Law.load(self.data.folder)
-        rows = response.sources.rows
-        doses = self.data.table.condition_doses[response.condition]
-        total: Tensor | float = 0.0
-        for some in rows.cpu().split(CHUNK):
-            counts = self._law.twins(some, doses.cpu().expand(len(some), -1))
-            library = counts.sum(dim=1).clamp(min=1)
-            total += log_normalise(counts, library, self.data.schema.scale).double().sum(dim=0)
-        return (total / len(rows)).to(rows.device)
 
     def _control(self, response: Response) -> Summary:
         """Summary of a context's control cells, made once for all its conditions."""
@@ -183,7 +164,6 @@ def score(question: Question, predicted: Summary) -> dict[str, float]:
         "mmd_ratio": math.nan,
         "discrimination": math.nan,
         "de_overlap": math.nan,
-        "counterfactual_error": math.nan,
     }
     if question.nearest_mmd > 0:
         found["mmd_ratio"] = found["mmd"] / question.nearest_mmd
@@ -192,9 +172,6 @@ def score(question: Question, predicted: Summary) -> dict[str, float]:
     if min(truth.cells, predicted.cells, control.cells) > 1:
         predicted_t = _t(predicted, control)
         found["de_overlap"] = overlap(predicted_t, question.true_t, question.top)
-    if question.twins is not None:
-        off = (predicted.mean - question.twins).norm() / (control.mean - question.twins).norm()
-        found["counterfactual_error"] = float(off)
     return found
 
 

@@ -54,7 +54,7 @@ class SplitHalf(Ceiling):
 
 
 class Oracle(Ceiling):
-    """New counts of simulated cells in the source cells' true states, by the exact law."""
+    """The exact twins of simulated cells under the wanted doses."""
 
     estimand: ClassVar[str] = "edit"
 
@@ -67,16 +67,12 @@ class Oracle(Ceiling):
         Law.load(data.folder)
         return self
 
-    def draw(self, law: Law, rows: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
-        """Counts `[cell, gene]` of cells in the states of others, under doses.
+    def edit(self, law: Law, rows: Tensor, target: Tensor) -> Tensor:
+        """Counts `[cell, gene]` that source cells have under doses.
 
         Args:
             law: of the data.
             rows: `[cell]` int64, rows of the source cells.
             target: `[perturbation]`, doses.
-            generator: source of randomness, on any device.
         """
-        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        wanted = target.cpu().expand(len(rows), -1)
-        counts = law.draw(rows.cpu(), wanted, torch.Generator().manual_seed(seed))
-        return counts.to(rows.device)
+        return law.twins(rows.cpu(), target.cpu().expand(len(rows), -1)).to(rows.device)
