@@ -12,7 +12,7 @@ from weir.tasks.perturb.anchor import AnchorSettings, GroupAnchor, group_shares,
 
 def fitted(**settings: float) -> GroupAnchor:
     """Two contexts, of which only the first shows condition 1; condition 2 is seen nowhere."""
-    anchor = GroupAnchor(3, 2, 3, 1000.0, AnchorSettings(**settings))
+    anchor = GroupAnchor(3, 2, 3, AnchorSettings(**settings))
     share = torch.zeros(3, 3, 3)
     share[0, 1:] = torch.tensor([[0.5, 0.3, 0.2], [0.2, 0.3, 0.5]])
     share[1, 1] = torch.tensor([0.2, 0.6, 0.2])
@@ -93,7 +93,7 @@ def test_an_unknown_context_is_left_alone() -> None:
 
 def test_rare_genes_of_control_cells_do_not_multiply_induced_ones() -> None:
     for offset, low, high in ((1e-6, 9.0, 11.0), (1.0, 1.0, 1.1)):
-        anchor = GroupAnchor(1, 1, 2, 1000.0, AnchorSettings(offset=offset, control=1.0))
+        anchor = GroupAnchor(1, 1, 2, AnchorSettings(offset=offset, control=1.0))
         share = torch.zeros(1, 2, 2)
         share[0, 1] = torch.tensor([1 - 2e-5, 2e-5])
         anchor.fit(share, torch.tensor([[0, 5]]))

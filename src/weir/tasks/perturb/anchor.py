@@ -8,7 +8,7 @@ on the groups' control profile needs nothing but means. So the mean of what is g
 context and condition is moved, gene by gene, to the mean of the flow's and the ridge's opinion;
 how cells differ around that mean is left to the flow.
 
-Everything happens at the level `v = log(share * scale + offset)`, so that a gene that is rare in
+Everything happens at the level `v = log(share + offset)`, so that a gene that is rare in
 control cells is not multiplied by the ratio of two small numbers.
 """
 
@@ -32,7 +32,7 @@ class AnchorSettings:
         response: weight of the ridge's opinion, 0 to 1; the flow has the rest.
         control: share of the decoder's error on control cells that is carried over to generated
             cells, 0 to 1.
-        offset: counts per normalised library below which a level counts as low.
+        offset: counts per thousand of the library below which a level counts as low.
         slope: how much of a context's peculiarity survives a perturbation in the ridge: 1 if
             responses are shifts, 0 if perturbed cells are alike everywhere.
         penalty: of the ridge, in units of the mean square of the contexts' profiles.
@@ -41,7 +41,7 @@ class AnchorSettings:
 
     response: float = 0.5
     control: float = 0.6
-    offset: float = 0.3
+    offset: float = 1.0
     slope: float = 0.85
     penalty: float = 0.1
     cells: int = 128
@@ -82,7 +82,6 @@ class GroupAnchor(nn.Module):
         conditions: number of conditions; 0 is the control.
         contexts: number of contexts.
         genes: number of genes.
-        scale: library in whose units levels are.
         settings: see there.
     """
 
@@ -92,11 +91,11 @@ class GroupAnchor(nn.Module):
     answered: Tensor
 
     def __init__(
-        self, conditions: int, contexts: int, genes: int, scale: float, settings: AnchorSettings
+        self, conditions: int, contexts: int, genes: int, settings: AnchorSettings
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.least = settings.offset / scale
+        self.least = settings.offset / 1000
         rows = conditions if settings.response else 0
         self.register_buffer("control", torch.zeros(contexts + 1, genes))
         self.register_buffer("known", torch.zeros(contexts + 1, dtype=torch.bool))

@@ -187,7 +187,7 @@ class CellFlow(FlowModel):
             student=student,
         )
         count = int(v.contexts.max())
-        self.anchor = anchor and GroupAnchor(len(v.conditions), count, vae.genes, vae.scale, anchor)
+        self.anchor = anchor and GroupAnchor(len(v.conditions), count, vae.genes, anchor)
         self.reference = anchor and ReferenceCells(
             count, anchor.cells, vae.genes, len(v.unit), v.niche
         )

@@ -94,7 +94,7 @@ class Anchor(Config):
         "ones.",
     )
     offset: PositiveFloat = Field(
-        0.3, description="Counts per normalised library below which a gene's level counts as low."
+        1.0, description="Counts per 1000 of a library below which a gene's level counts as low."
     )
     slope: float = Field(
         0.85,
