@@ -33,8 +33,8 @@ class ModulatedMLP(nn.Module):
         context: int,
         out: int,
         *,
-        width: int = 256,
-        layers: int = 3,
+        width: int = 128,
+        layers: int = 2,
         signal: int = 64,
         dropout: float = 0.0,
     ) -> None:
@@ -148,8 +148,8 @@ class PerturbationField(nn.Module):
         base: bool = False,
         basis: int = 8,
         state: float = 1.0,
-        width: int = 256,
-        layers: int = 3,
+        width: int = 128,
+        layers: int = 2,
         dropout: float = 0.0,
         student: bool = False,
     ) -> None:

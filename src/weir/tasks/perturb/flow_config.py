@@ -51,8 +51,8 @@ class Perturbation(Config):
 class Fields(Config):
     """Shape of the velocity network."""
 
-    width: PositiveInt = Field(256, description="Hidden width.")
-    layers: PositiveInt = Field(3, description="Residual layers.")
+    width: PositiveInt = Field(128, description="Hidden width.")
+    layers: PositiveInt = Field(2, description="Residual layers.")
     basis: PositiveInt = Field(8, description="Fields that a perturbation combines.")
     state: float = Field(
         1.0,
@@ -125,7 +125,7 @@ class CellFlowSettings(Config):
     field: Fields = Field(default_factory=Fields, description="Velocity network.")
     coupling: Coupling = Field(default_factory=Coupling, description="Pairs of cells.")
     balance: float = Field(
-        0.5, ge=0, le=1, description="0 weighs cells alike, 1 groups of context and condition."
+        1.0, ge=0, le=1, description="0 weighs cells alike, 1 groups of context and condition."
     )
     anchor: Anchor | None = Field(
         default_factory=Anchor, description="Anchors of generated means; null for none."
