@@ -96,24 +96,27 @@ class _Run:
 
     def counts(self, sources: Cells, target: Tensor) -> Tensor:
         """Counts `[cell, gene]`, a generated cell per source."""
-        model = self.model
-        before, after = self.means(sources, target)
+        model, keep = self.model, self.kind == "edit" and self.model.keep_noise
+        condition, cell, made = self.latents(sources, target)
+        after = model.decode(made, condition)[:, 0]
+        before = model.decode(cell, condition)[:, 0] if keep else after
         if model.anchor is not None:
             first, second = self.shifts(sources, target)
-            before, after = model.anchor.move(before, first), model.anchor.move(after, second)
+            after = model.anchor.move(after, second)
+            before = model.anchor.move(before, first) if keep else after
         require_finite(after, "generated mean", "after the decoder")
-        if self.kind == "edit" and model.keep_noise:
+        if keep:
             return carry_over(sources.counts, before, after, model.vae.theta, self.generator)
         return model.vae.draw(after, self.generator)
 
-    def means(self, sources: Cells, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Decoded means `[cell, gene]` of the sources and of the generated cells."""
+    def latents(self, sources: Cells, target: Tensor) -> tuple[CellCondition, Tensor, Tensor]:
+        """The condition, and latents `[cell, 1, d_int]` of the sources and of generated cells."""
         model = self.model
         own = model.query(sources)
         condition = with_nuisance(model, own, target, self.kind, self.generator)
         cell, x = start(model, own, condition, self.kind, self.steps, self.solver, self.generator)
         made = model.transport(x, condition, steps=self.steps, solver=self.solver).final
-        return model.decode(cell, condition)[:, 0], model.decode(made, condition)[:, 0]
+        return condition, cell, made
 
     def shifts(self, sources: Cells, target: Tensor) -> tuple[Tensor, Tensor]:
         """What the anchor adds to the levels of sources and generated cells, `[cell, gene]`."""
@@ -126,15 +129,20 @@ class _Run:
             number, doses = int(group[0]), group[1:]
             controls = reference.of(number)
             if len(controls.library):
-                means = self.means(controls, doses.expand(len(controls.library), -1))
-                shares = [(rate / rate.sum(-1, keepdim=True)).mean(0) for rate in means]
+                condition, *both = self.latents(controls, doses.expand(len(controls.library), -1))
+                shares = [_mean_share(model.decode(x, condition)) for x in both]
                 same = (model.conditions == doses).all(-1).nonzero()[:, 0]
-                condition = int(same[0]) if len(same) else None
-                rows.append(torch.stack(anchor.shifts(*shares, number, condition)))
+                kind = int(same[0]) if len(same) else None
+                rows.append(torch.stack(anchor.shifts(*shares, number, kind)))
             else:
                 rows.append(anchor.control.new_zeros(2, model.vae.genes))
         first, second = torch.stack(rows)[member].unbind(1)
         return first, second
+
+
+def _mean_share(rate: Tensor) -> Tensor:
+    """Mean over cells of the genes' shares, `[gene]`, of means `[cell, draw, gene]`."""
+    return (rate / rate.sum(-1, keepdim=True)).mean((0, 1))
 
 
 def _take(cells: Cells, items: Tensor) -> Cells:
