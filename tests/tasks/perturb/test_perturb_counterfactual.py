@@ -9,7 +9,7 @@ from torch import Tensor
 
 from weir.errors import UserError
 from weir.tasks.perturb.baselines import Oracle, SplitHalf, build
-from weir.tasks.perturb.counterfactual import TwinError
+from weir.tasks.perturb.counterfactual import CELLS, MEAN, TwinError
 from weir.tasks.perturb.data import PerturbData, load
 from weir.tasks.perturb.dataset_config import PerturbDataset
 from weir.tasks.perturb.evaluate_config import PerturbEvaluate
@@ -74,12 +74,15 @@ def test_exact_twins_have_no_error_and_unchanged_cells_have_one(simulated: Pertu
         rows = response.sources.rows
         doses = simulated.table.condition_doses[response.condition]
         twins = law.twins(rows, doses.expand(len(rows), -1))
-        assert found.add(made(simulated, twins, rows), doses) == pytest.approx(0, abs=1e-6)
-    assert found.total() == pytest.approx(0, abs=1e-6)
+        ratios = found.add(made(simulated, twins, rows), doses)
+        assert list(ratios.values()) == pytest.approx([0, 0], abs=1e-6)
+    assert list(found.total().values()) == pytest.approx([0, 0], abs=1e-6)
     found = TwinError(simulated, law)
     own = simulated.table.counts.rows(rows)
-    assert found.add(made(simulated, own, rows), doses) == pytest.approx(1)
-    assert found.total() == pytest.approx(1)
+    assert list(found.add(made(simulated, own, rows), doses).values()) == pytest.approx([1, 1])
+    shuffled = own[torch.randperm(len(own), generator=torch.Generator().manual_seed(0))]
+    assert found.add(made(simulated, shuffled, rows), doses)[CELLS] > 1.1
+    assert found.total()[MEAN] == pytest.approx(1)
 
 
 def made(data: PerturbData, counts: Tensor, rows: Tensor) -> Made:

@@ -98,8 +98,15 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "counterfactual_error": Definition(
         "counterfactual error",
-        "root mean squared error over cells and genes of edited cells against the exact twins of "
-        "their source cells / that of no change; simulated data only",
+        "root mean squared error over genes of the mean shift of edited cells against that of the "
+        "exact twins of their source cells / that of no change; simulated data only",
+        _SCALE,
+        "lower",
+    ),
+    "counterfactual_error_cells": Definition(
+        "counterfactual error, cells",
+        "the same cell by cell; a cell that is drawn errs by its own noise as well, so this "
+        "favours predictions that are averages; simulated data only",
         _SCALE,
         "lower",
     ),

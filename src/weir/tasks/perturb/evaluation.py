@@ -117,8 +117,7 @@ class _Evaluation:
                 seconds[k].append(made.seconds)
                 if k == 0:
                     if twins:
-                        error = twins.add(made, self._target(response.condition))
-                        scores[0][-1]["counterfactual_error"] = error
+                        scores[0][-1] |= twins.add(made, self._target(response.condition))
                     tables.add(question, summary, scores[0][-1])
                     export.add(response, made, self._target(response.condition))
             questions.append(_light(question))
@@ -134,7 +133,7 @@ class _Evaluation:
         points = [self._point(*each) for each in zip(self.steps, scores, seconds, strict=True)]
         metrics = pool(scores[0])
         if twins:
-            metrics["counterfactual_error"] = twins.total()
+            metrics |= twins.total()
         return {
             "headline": HEADLINE,
             "metrics": metrics,
