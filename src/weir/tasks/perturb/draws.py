@@ -14,8 +14,8 @@ from torch import Tensor
 
 _LARGE = 64.0
 """Mean plus four deviations from which climbing would take too many steps."""
-_CHUNK = 1 << 20
-"""Entries that are drawn at a time; their temporaries then stay in the cache."""
+_CHUNK = 1 << 21
+"""Entries that are drawn at a time, so that their temporaries do not fill the memory."""
 
 
 def nb_draw(mean: Tensor, theta: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -72,16 +72,20 @@ def _climb(
         rest: `[entry]`, what is left of the uniform variate above it.
     """
     odds = mu / (mu + shape)
+    # The mass of k is that of k - 1 times (k - 1 + theta) odds / k.
+    first = shape * odds
     count = 0
     while len(where):
         count += 1
-        mass = mass * odds * ((count - 1 + shape) / count)
-        # Past the mean, a vanishing mass means that the tail is spent but for rounding.
-        here = (rest < mass) | ((mass < 1e-9) & (mu < count))
+        mass = mass * first.add(odds, alpha=count - 1).mul_(1 / count)
         found.view(-1).scatter_(0, where, float(count))
-        on = _indices(~here)
-        rest = (rest - mass)[on]
-        where, mass, odds, shape, mu = (v[on] for v in (where, mass, odds, shape, mu))
+        on = rest >= mass
+        if count > _LARGE:
+            # Past the mean a vanishing mass means that the tail is spent but for rounding.
+            on &= mass > 1e-9
+        on = _indices(on)
+        rest = rest.sub_(mass).index_select(0, on)
+        where, mass, odds, first = (v.index_select(0, on) for v in (where, mass, odds, first))
 
 
 def _threshold(theta: Tensor) -> Tensor:
