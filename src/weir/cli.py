@@ -108,10 +108,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="action", required=True
     )
     command = add("add", "data", "describe a file as a dataset node of params.yaml", data)
-    command.add_argument("file", type=Path, help="CSV or Parquet file")
+    command.add_argument("file", type=Path, help="CSV, Parquet or .h5ad file")
     command.add_argument("--name", required=True, help="name of the new node")
     command.add_argument("--task", default="forecast", help="kind of data (default: forecast)")
     command.add_argument("--write", action="store_true", help="append the node to params.yaml")
+
+    command = add("predict", "predict", "generate cells under a perturbation, as .h5ad")
+    command.add_argument("model", type=Path, help="model folder, such as results/distill/x-s0")
+    command.add_argument("--perturb", required=True, help="NAME, NAME=DOSE, or several with '+'")
+    command.add_argument("--context", help="cells of which context (default: of all)")
+    command.add_argument("--cells", type=int, default=1000, help="how many (default: 1000)")
+    command.add_argument("--estimand", choices=("edit", "population"), help="default: the model's")
+    command.add_argument("--steps", type=int, help="solver steps (default: the model's)")
+    command.add_argument("--seed", type=int, default=0, help="of the cells (default: 0)")
+    command.add_argument("--output", type=Path, required=True, help="the .h5ad to write")
 
     command = add("ui", "ui", "open the MLflow UI of this repository on loopback")
     command.add_argument("--port", type=int, default=5000, help="default: 5000, or the next free")

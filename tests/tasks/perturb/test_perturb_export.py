@@ -28,7 +28,8 @@ def write(made: list[Made], data: PerturbData, folder: Path) -> anndata.AnnData:
     target = data.table.condition_doses[response.condition]
     collected = Export(data, len(made), ABOUT)
     for each in made:
-        collected.add(response, each, target)
+        condition = data.schema.conditions[response.condition].name
+        collected.add(condition, data.schema.contexts[response.context].name, each, target)
     collected.write(folder / "cells.h5ad")
     return anndata.read_h5ad(folder / "cells.h5ad")
 

@@ -85,7 +85,7 @@ class PerturbData:
 
     def split(self, part: Part) -> CellSet:
         """The cells of a part."""
-        return self._cells(self.part == PARTS.index(part))
+        return self.cells(self.part == PARTS.index(part))
 
     def to(self, device: torch.device | str) -> PerturbData:
         """The same cells on `device`."""
@@ -137,7 +137,8 @@ class PerturbData:
             for number, group in zip(keys.tolist(), groups, strict=True)
         }
 
-    def _cells(self, mask: Tensor) -> CellSet:
+    def cells(self, mask: Tensor) -> CellSet:
+        """The cells of a mask `[cell]`."""
         return CellSet(self.table, mask.nonzero()[:, 0])
 
 

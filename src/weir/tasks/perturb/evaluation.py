@@ -119,7 +119,12 @@ class _Evaluation:
                     if twins:
                         scores[0][-1] |= twins.add(made, self._target(response.condition))
                     tables.add(question, summary, scores[0][-1])
-                    export.add(response, made, self._target(response.condition))
+                    export.add(
+                        data.schema.conditions[response.condition].name,
+                        data.schema.contexts[response.context].name,
+                        made,
+                        self._target(response.condition),
+                    )
             questions.append(_light(question))
             progress.update(number + 1)
         progress.close()

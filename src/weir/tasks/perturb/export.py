@@ -12,7 +12,7 @@ from scipy import sparse
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from weir.tasks.perturb.data import PerturbData, Response
+    from weir.tasks.perturb.data import PerturbData
     from weir.tasks.perturb.generation import Made
 
 CELLS = 100_000
@@ -35,11 +35,12 @@ class Export:
         self._rows: list[pd.DataFrame] = []
         self._counted = True
 
-    def add(self, response: Response, made: Made, target: Tensor) -> None:
+    def add(self, condition: str, context: str, made: Made, target: Tensor) -> None:
         """Take the generated cells of a response.
 
         Args:
-            response: which.
+            condition: its name.
+            context: its name.
             made: cells, and those that they were made from.
             target: `[perturbation]`, doses.
         """
@@ -57,8 +58,8 @@ class Export:
                 "perturbation": "+".join(schema.perturbations[k] for k in present),
                 # A combination has a dose of each; the text then tells them apart.
                 "dose": doses[0] if len(set(doses)) == 1 else np.nan,
-                "condition": schema.conditions[response.condition].name,
-                "context": schema.contexts[response.context].name,
+                "condition": condition,
+                "context": context,
                 "cell_type": _names(table.cell_type[rows], schema.cell_types),
                 "batch": _names(table.batch[rows], schema.batches),
                 "source": self.data.cell_names[rows.cpu().numpy()],
