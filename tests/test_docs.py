@@ -12,6 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from weir.tasks.perturb.simulate import simulate
+from weir.tasks.perturb.simulation_config import Simulation
+
 ROOT = Path(__file__).resolve().parents[1]
 
 ELSEWHERE = {
@@ -20,6 +23,8 @@ ELSEWHERE = {
     "snakemake": "tests/pipeline runs it on a small pipeline",
     "dvc repro": "tests/pipeline runs it on a small pipeline",
     "weir ui": "tests/tracking starts the server",
+    "weir predict results/distill/cells-onestep-s0 --perturb A=3+B=5 --context type2 "
+    "--output predicted.h5ad": ".ci/run does it after the quickstart",
 }
 """Commands that run for long, and where they are tested."""
 
@@ -51,6 +56,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pd.DataFrame({"date": hours, "a": range(600), "b": hours.hour * 1.5}).to_csv(
         root / "my" / "series.csv", index=False
     )
+    settings = Simulation(cells=300, genes=40, cell_types=2, batches=2, perturbations=2)
+    (cells,) = (name for name in simulate(settings, root / "my") if name.endswith(".h5ad"))
+    (root / "my" / cells).rename(root / "my" / "cells.h5ad")
     return root
 
 
