@@ -1,12 +1,13 @@
 """Cells per second of the perturbation task's parts, on made-up cells.
 
-    python benchmarks/perturb_speed.py [stage1 draw] [--threads 1 2] [--batch 256 512]
+    python benchmarks/perturb_speed.py [stage1 flow ...] [--threads 1 2] [--batch 256 512]
 
 Cells have 2000 genes of which four in five are not seen, as in real data; networks are 512 wide.
 `stage1` is a whole step of the training loop: gathering the batch from sparse counts, losses,
-gradients, clipping and AdamW. Beside it stands the time of its bare matrix products, so that the
-share they take can be compared across machines. Times are medians; `processor` leaves out what
-others take of a busy machine. Printed as JSON.
+gradients, clipping and AdamW; beside it stands the time of its bare matrix products, so that the
+share they take can be compared across machines. `flow` is a step on latents, and the others
+generate cells. Times are medians; `processor` leaves out what others take of a busy machine.
+Printed as JSON.
 """
 
 from __future__ import annotations
@@ -26,9 +27,14 @@ from weir.config.training import Training
 from weir.tasks.perturb.cells import CellSet, CellTable
 from weir.tasks.perturb.counts import SparseCounts
 from weir.tasks.perturb.draws import nb_draw
+from weir.tasks.perturb.flow import CellFlow
+from weir.tasks.perturb.flow_config import Fields
+from weir.tasks.perturb.flow_loss import Stage2Objective
 from weir.tasks.perturb.stage1 import objective, prepare
 from weir.tasks.perturb.stage1_config import PerturbStage1
+from weir.tasks.perturb.stage2 import fit
 from weir.tasks.perturb.vae import NBVAE
+from weir.tasks.perturb.vocabulary import Vocabulary
 from weir.training.devices import open_fabric
 from weir.training.stepper import Stepper
 
@@ -161,7 +167,66 @@ def draw(threads: int, batch: int, repeats: int) -> dict[str, float]:
         return rates(timed(lambda _: nb_draw(rate, theta), repeats), batch, threads)
 
 
-PARTS: dict[str, Callable[[int, int, int], dict[str, float]]] = {"stage1": stage1, "draw": draw}
+def editor(cells: CellSet) -> CellFlow:
+    """A prepared flow from control cells, of the settings' default shape."""
+    vae, _ = autoencoder(cells)
+    kinds = torch.arange(CELL_TYPES + 1).expand(BATCHES + 1, -1)
+    vocabulary = Vocabulary(
+        BATCHES,
+        CELL_TYPES,
+        0,
+        cells.table.condition_doses,
+        torch.ones(PERTURBATIONS),
+        kinds.clone(),
+        (7.0, 0.5),
+    )
+    model = CellFlow(vae, vocabulary, **Fields().model_dump())
+    fit(model, cells)
+    return model
+
+
+def flow(threads: int, batch: int, repeats: int) -> dict[str, float]:
+    """A step of flow training on latents that were computed once."""
+    cells = made_up_cells()
+    model = editor(cells)
+    settings = Training(steps=10**6, batch_size=batch)
+    objective = Stage2Objective(model)
+    stepper = Stepper(objective, model.items(cells), settings, 0, open_fabric("fp32"))
+    stepper.train_mode()
+
+    def step(number: int) -> None:
+        stepper.step(number)
+        list(stepper.fetch())
+
+    return rates(timed(step, repeats), batch, threads)
+
+
+def generation(steps: int, *, keep_noise: bool) -> Callable[[int, int, int], dict[str, float]]:
+    """Cells edited in Euler steps, with their count noise carried over or drawn anew."""
+
+    def part(threads: int, batch: int, repeats: int) -> dict[str, float]:
+        cells = made_up_cells(2048)
+        model = editor(cells).eval()
+        model.keep_noise = keep_noise
+        sources = cells.subset(cells.condition == 0).batch(torch.arange(batch))
+        target = cells.table.condition_doses[1].expand(batch, -1)
+
+        def make(_: int) -> object:
+            return model.respond(sources, target, steps=steps, solver="euler")
+
+        return rates(timed(make, max(3, repeats // 5), warm=1), batch, threads)
+
+    return part
+
+
+PARTS: dict[str, Callable[[int, int, int], dict[str, float]]] = {
+    "stage1": stage1,
+    "draw": draw,
+    "flow": flow,
+    "edit_20_steps": generation(20, keep_noise=True),
+    "edit_1_step": generation(1, keep_noise=True),
+    "edit_1_step_fresh_noise": generation(1, keep_noise=False),
+}
 """Each is called with threads, batch size and repeats."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -118,23 +119,31 @@ def test_every_link_leads_to_a_file(document: str) -> None:
         assert (path.parent / target).exists(), target
 
 
-def test_the_readme_quotes_the_scores_that_the_report_wrote() -> None:
-    import json
+QUOTED = {
+    ("README.md", "etth1"): {
+        "mse": 4, "mae": 4, "crps": 4, "energy_score": 2, "coverage_50": 3, "coverage_90": 3,
+    },
+    ("docs/perturb.md", "kang"): {
+        "pearson_delta": 3, "energy_distance": 2, "mmd_ratio": 3, "r2_mean": 3, "r2_variance": 3,
+    },
+    ("docs/perturb.md", "glioblastoma"): {
+        "pearson_delta": 3, "energy_distance": 2, "mmd_ratio": 3, "r2_mean": 3, "r2_variance": 3,
+    },
+}  # fmt: skip
+"""Tables of the documents: the preset, and the digits of each score in the order of columns."""
 
-    scores = json.loads((ROOT / "docs/scores/etth1.json").read_text())
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `(etth1-[\w-]+)` \|(.*)\|$", text, re.MULTILINE))
+
+@pytest.mark.parametrize(("document", "preset"), QUOTED)
+def test_documents_quote_the_scores_that_the_report_wrote(document: str, preset: str) -> None:
+    scores = json.loads((ROOT / f"docs/scores/{preset}.json").read_text())
+    text = (ROOT / document).read_text(encoding="utf-8")
+    rows = dict(re.findall(rf"^\| `({preset}-[\w-]+)` \|(.*)\|$", text, re.MULTILINE))
     assert len(rows) >= 5
-    for model in scores["models"]:
-        if model["name"] not in rows:
-            continue
-        cells = [cell.strip() for cell in rows[model["name"]].split("|")]
-        quoted = [cell.split(" ")[0] for cell in cells if cell.startswith(".") or "." in cell]
-        metrics = {key: value["mean"] for key, value in model["metrics"].items()}
-        for key, digits, cell in zip(
-            ("mse", "mae", "crps", "energy_score", "coverage_50", "coverage_90"),
-            (4, 4, 4, 2, 3, 3),
-            quoted,
-            strict=False,
-        ):
-            assert cell == f"{metrics[key]:.{digits}f}".removeprefix("0"), (model["name"], key)
+    models = {model["name"]: model["metrics"] for model in scores["models"]}
+    digits = QUOTED[document, preset]
+    for name, row in rows.items():
+        cells = [cell.strip().split(" ")[0] for cell in row.split("|")][-len(digits) :]
+        for (metric, places), cell in zip(digits.items(), cells, strict=True):
+            value = f"{models[name][metric]['mean']:.{places}f}"
+            # The leading zero is not written.
+            assert cell == re.sub(r"^(-?)0\.", r"\1.", value), (name, metric)
