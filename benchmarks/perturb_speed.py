@@ -182,6 +182,9 @@ def editor(cells: CellSet) -> CellFlow:
     )
     model = CellFlow(vae, vocabulary, **Fields().model_dump())
     fit(model, cells)
+    with torch.no_grad():  # an untrained flow moves no cell, which would flatter it
+        for parameter in model.network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
     return model
 
 

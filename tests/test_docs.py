@@ -57,7 +57,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pd.DataFrame({"date": hours, "a": range(600), "b": hours.hour * 1.5}).to_csv(
         root / "my" / "series.csv", index=False
     )
-    settings = Simulation(cells=300, genes=40, cell_types=2, batches=2, perturbations=2)
+    settings = Simulation(
+        cells=600, genes=40, cell_types=2, batches=2, perturbations=1, combinations=0
+    )
     (cells,) = (name for name in simulate(settings, root / "my") if name.endswith(".h5ad"))
     (root / "my" / cells).rename(root / "my" / "cells.h5ad")
     return root
