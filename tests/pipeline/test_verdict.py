@@ -107,7 +107,7 @@ def return_to_the_first_commit(checkout: Checkout) -> None:
 
 
 def change_a_command(checkout: Checkout) -> None:
-    checkout.edit("dvc.yaml", "report ${item.name}", "report  ${item.name}")
+    checkout.edit("dvc.yaml", "report ${item.arguments}", "report  ${item.arguments}")
 
 
 def empty_the_cache(checkout: Checkout) -> None:

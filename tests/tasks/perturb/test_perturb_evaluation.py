@@ -109,6 +109,7 @@ def test_baselines_lie_between_floor_and_ceiling(
     assert set(found) == set(DEFINITIONS) - {
         "mmd_ratio",
         "counterfactual_error",
+        "counterfactual_error_cells",
         "nll",
         "batch_auc",
         "batch_auc_expression",
