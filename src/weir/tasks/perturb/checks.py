@@ -60,6 +60,7 @@ def count_totals(cells: RawCells, config: PerturbDataset) -> Totals:
         )
         counts[rows] = np.asarray(piece.sum(1, dtype="float64"))[:, 0]
         genes[rows] = quality["n_genes_by_counts"]
+        # 0 / 0 of cells without counts, about which `empty_cells` decides.
         share[rows] = np.nan_to_num(quality["pct_counts_mitochondrial"].to_numpy()) / 100
     return Totals(counts, genes, share, int(most))
 

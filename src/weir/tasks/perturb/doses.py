@@ -49,6 +49,7 @@ def dose_curves(
     for number in spaced(len(pairs), CURVES).tolist():
         (perturbation, context), question = list(pairs.items())[number]
         delta = question.truth.mean - question.control.mean
+        # t is undefined for a gene that is constant in both groups: it does not answer.
         genes = top(question.true_t.nan_to_num(), min(GENES, question.top))
         sign = delta[genes].sign()
         for condition in _single_doses(schema, perturbation):

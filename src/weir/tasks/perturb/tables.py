@@ -73,6 +73,7 @@ class Tables:
         )
         if number not in self._listed:
             return
+        # t is undefined for a gene that is constant in both groups: it does not answer.
         strongest = top(question.true_t.nan_to_num(), question.top).cpu()
         de = np.zeros(len(schema.genes), dtype=bool)
         de[strongest.numpy()] = True
