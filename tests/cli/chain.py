@@ -1,5 +1,13 @@
 """A tiny pipeline: its params.yaml, and every stage in order as one would type it."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from weir.cli import main
+
 PARAMS = """\
 seeds: [0, 1]
 datasets:
@@ -66,3 +74,19 @@ CHAIN = [
     *(f"evaluate {name}" for name in ("naive", "oracle")),
     "report index",
 ]
+
+
+def run_chain(root: Path, params: str, chain: Sequence[str]) -> Path:
+    """Make a folder a repository with these parameters, and run its stages; returns it."""
+    (root / "dvc.yaml").touch()
+    (root / "params.yaml").write_text(params)
+    before = Path.cwd()
+    os.chdir(root)
+    os.environ["WEIR_TRACKING"] = "off"
+    try:
+        for words in chain:
+            assert main(words.split()) == 0, words
+    finally:
+        os.chdir(before)
+        del os.environ["WEIR_TRACKING"]
+    return root

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from chain import CHAIN, PARAMS
+from chain import CHAIN, PARAMS, run_chain
 
 from weir.cli import main
 
@@ -58,19 +57,7 @@ def weir(repository: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., O
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository in which every stage has run."""
-    root = tmp_path_factory.mktemp("finished")
-    (root / "dvc.yaml").touch()
-    (root / "params.yaml").write_text(PARAMS)
-    before = Path.cwd()
-    os.chdir(root)
-    os.environ["WEIR_TRACKING"] = "off"
-    try:
-        for words in CHAIN:
-            assert main(words.split()) == 0, words
-    finally:
-        os.chdir(before)
-        del os.environ["WEIR_TRACKING"]
-    return root
+    return run_chain(tmp_path_factory.mktemp("finished"), PARAMS, CHAIN)
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import anndata
 import numpy as np
 import pytest
 import torch
+from chain import run_chain
 from perturb_chain import CHAIN, PARAMS
 
 import weir as package
@@ -19,19 +19,7 @@ from weir.cli import main
 @pytest.fixture(scope="module")
 def dish(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository in which every stage has run."""
-    root = tmp_path_factory.mktemp("dish")
-    (root / "dvc.yaml").touch()
-    (root / "params.yaml").write_text(PARAMS)
-    before = Path.cwd()
-    os.chdir(root)
-    os.environ["WEIR_TRACKING"] = "off"
-    try:
-        for words in CHAIN:
-            assert main(words.split()) == 0, words
-    finally:
-        os.chdir(before)
-        del os.environ["WEIR_TRACKING"]
-    return root
+    return run_chain(tmp_path_factory.mktemp("dish"), PARAMS, CHAIN)
 
 
 def document(dish: Path, run: str) -> dict:
