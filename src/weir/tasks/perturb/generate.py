@@ -81,6 +81,8 @@ def respond(
             for items in torch.arange(len(target), device=target.device).split(chunk)
         ]
     )
+    if not model.vae.counted:
+        return Generated(counts)
     return Generated(log_normalise(counts, counts.sum(-1).clamp_min(1), model.vae.scale), counts)
 
 
@@ -95,7 +97,10 @@ class _Run:
     generator: torch.Generator | None
 
     def counts(self, sources: Cells, target: Tensor) -> Tensor:
-        """Counts `[cell, gene]`, a generated cell per source."""
+        """Counts `[cell, gene]`, a generated cell per source.
+
+        Of a first stage without counts it is their expression.
+        """
         model, keep = self.model, self.kind == "edit" and self.model.keep_noise
         condition, cell, made = self.latents(sources, target)
         after = model.decode(made, condition)[:, 0]
@@ -105,6 +110,8 @@ class _Run:
             after = model.anchor.move(after, second)
             before = model.anchor.move(before, first) if keep else after
         require_finite(after, "generated mean", "after the decoder")
+        if not model.vae.counted:
+            return model.vae.express(after, sources if keep else None, before)
         if keep:
             return carry_over(sources.counts, before, after, model.vae.theta, self.generator)
         return model.vae.draw(after, self.generator)

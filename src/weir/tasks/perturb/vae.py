@@ -74,6 +74,7 @@ class NBVAE(nn.Module):
             prior knows it.
     """
 
+    counted = True
     batch_share: Tensor
 
     def __init__(
@@ -156,6 +157,10 @@ class NBVAE(nn.Module):
             library: `[...]`.
         """
         return F.softmax(self.logits(z_int, z_tech, batch), -1) * library[..., None]
+
+    def decode(self, z_int: Tensor, z_tech: Tensor, batch: Tensor, library: Tensor) -> Tensor:
+        """What `CellCode` calls it: `rate`."""
+        return self.rate(z_int, z_tech, batch, library)
 
     def prior_tech(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of `p(z_tech | batch)`, `[..., d_tech]` each.
