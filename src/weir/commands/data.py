@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import textwrap
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from ruamel.yaml import YAML
 
@@ -17,12 +17,8 @@ from weir.pipeline.outputs import write_atomically
 from weir.pipeline.plan import write_plan
 from weir.tasks import TASKS, part
 
-
-class Proposal(Protocol):
-    """What a task's `describe` says of a file."""
-
-    node: dict[str, Any]
-    notes: tuple[str, ...]
+if TYPE_CHECKING:
+    from weir.tasks.proposal import Proposal
 
 
 def run(options: argparse.Namespace) -> None:

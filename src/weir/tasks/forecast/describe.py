@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from weir.tasks.forecast.checks import (
 from weir.tasks.forecast.dataset_config import ForecastDataset
 from weir.tasks.forecast.reading import SUFFIXES, read_table
 from weir.tasks.forecast.table import Table
+from weir.tasks.proposal import Proposal
 
 DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y%m%d")
 CLOCKS = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %H:%M:%S.%f")
@@ -37,21 +37,6 @@ EPOCHS = {"epoch s": (1e8, 4e9), "epoch ms": (1e11, 4e12)}
 
 PEEK = 2000
 """Rows looked at to recognise the time column."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A `datasets` node for a user's file.
-
-    Attributes:
-        node: settings that differ from their defaults, in the order to be written.
-        notes: what was assumed, what will be repaired and what still stands in the way.
-        usable: whether the file preprocesses with this node as it stands.
-    """
-
-    node: dict[str, Any]
-    notes: tuple[str, ...]
-    usable: bool
 
 
 def describe(file: Path) -> Proposal:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from weir.errors import UserError
+from weir.tasks.schema_file import SchemaFile
 
 Part = Literal["train", "validation", "test"]
-
-SCHEMA = "schema.json"
 
 TRUTH = "truth.json"
 """The law of a simulated series, in its raw and processed folders."""
@@ -64,7 +59,7 @@ class Scaler:
 
 
 @dataclass(frozen=True)
-class Schema:
+class Schema(SchemaFile):
     """A processed series.
 
     Attributes:
@@ -98,26 +93,3 @@ class Schema:
     source_sha256: str
     digest: str
     simulated: bool
-
-    def save(self, folder: Path) -> None:
-        """Write `schema.json` into a folder."""
-        (folder / SCHEMA).write_text(json.dumps(asdict(self), indent=1) + "\n")
-
-    @classmethod
-    def load(cls, folder: Path) -> Schema:
-        """Read `schema.json` of a processed or model folder.
-
-        Raises:
-            UserError: the file is missing or damaged.
-        """
-        file = folder / SCHEMA
-        try:
-            return TypeAdapter(cls).validate_json(file.read_bytes())
-        except OSError:
-            raise UserError(f"{file} cannot be read; rerun weir preprocess") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UserError(
-                f"{file} is damaged ({where}: {first['msg']}); rerun weir preprocess"
-            ) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from weir.tasks.perturb.dataset_config import PerturbDataset
 from weir.tasks.perturb.labels import read_labels
 from weir.tasks.perturb.reading import open_cells
 from weir.tasks.perturb.selection import matched_contexts, split_parts
+from weir.tasks.proposal import Proposal
 
 WORDS = {
     "perturbation": (
@@ -60,21 +60,6 @@ CONTROLS = (
 
 MOST = {"perturbation": 20_000, "cell_type": 300, "batch": 300, "dose": 1000, "section": 300}
 """Distinct values of a column above which it cannot have a role."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A `datasets` node for a user's file.
-
-    Attributes:
-        node: settings that differ from their defaults, in the order to be written.
-        notes: what was assumed, what will be repaired and what still stands in the way.
-        usable: whether the file preprocesses with this node as it stands.
-    """
-
-    node: dict[str, Any]
-    notes: tuple[str, ...]
-    usable: bool
 
 
 def describe(file: Path) -> Proposal:

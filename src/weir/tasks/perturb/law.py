@@ -17,7 +17,8 @@ from torch import Tensor
 from weir.errors import UserError
 from weir.tasks.perturb.data import CELLS
 from weir.tasks.perturb.negative_binomial import quantile
-from weir.tasks.perturb.schema import LAW, SCHEMA, Schema
+from weir.tasks.perturb.schema import LAW, Schema
+from weir.tasks.schema_file import SCHEMA
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Parameters:
         loadings: `[programme, gene]`.
         batch: `[batch, gene]` log shifts.
         tissue: `[gene]` log shift by one unit of the spatial field.
+        place_factor: `[perturbation]` log factor of a response by one unit of the spatial field.
         effect: `[perturbation, gene]` log shifts at full dose.
         interaction: `[pair, gene]` log shifts beyond the sum, both at full dose.
         half_dose: `[perturbation]` dose of half the effect.
@@ -62,6 +64,7 @@ class Parameters:
     loadings: np.ndarray
     batch: np.ndarray
     tissue: np.ndarray
+    place_factor: np.ndarray
     effect: np.ndarray
     interaction: np.ndarray
     half_dose: np.ndarray
@@ -79,7 +82,7 @@ class Law:
 
     `eta = base + activity loadings + batch + field tissue
            + sum_p s_p effect_p + sum_pq s_p s_q interaction_pq`
-    and `s_p = type_factor / (1 + (half_dose / dose)^hill)`.
+    and `s_p = type_factor exp(field place_factor_p) / (1 + (half_dose / dose)^hill)`.
 
     The uniform number behind each count is a function of the seed, the cell and the gene, so that
     a cell's counts under two conditions differ by the conditions only: exact twins.
@@ -126,6 +129,8 @@ class Law:
             told = json.loads((folder / LAW[0]).read_bytes())
             names = TypeAdapter(Names).validate_python(told["names"])
             arrays = load_file(folder / LAW[1])
+            if "place_factor" not in arrays:
+                arrays["place_factor"] = np.zeros(len(names.perturbations))
             parameters = Parameters(**{f.name: arrays[f.name] for f in fields(Parameters)})
             law = cls(parameters, names, told["hill"], told["seed"])
             if (folder / SCHEMA).exists():
@@ -156,6 +161,8 @@ class Law:
         told = {"names": asdict(self.names), "hill": self.hill, "seed": self.seed}
         (folder / LAW[0]).write_text(json.dumps(told, indent=1) + "\n")
         arrays = {f.name: getattr(self.parameters, f.name) for f in fields(Parameters)}
+        if not self.parameters.place_factor.any():
+            del arrays["place_factor"]  # a law without keeps the bytes it always had
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / LAW[1])
         return list(LAW)
 
@@ -193,6 +200,8 @@ class Law:
         with np.errstate(divide="ignore"):
             hill = 1 / (1 + (p.half_dose / doses.astype("float64")) ** self.hill)
         strength = hill * p.type_factor[:, p.cell_type[rows]].T
+        if p.place_factor.any():
+            strength = strength * np.exp(p.field[rows, None] * p.place_factor)
         shift = strength @ p.effect
         for number, (first, second) in enumerate(self.names.pairs):
             both = strength[:, first] * strength[:, second]

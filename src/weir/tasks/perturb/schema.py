@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
-
-from weir.errors import UserError
+from weir.tasks.schema_file import SchemaFile
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
-
-SCHEMA = "schema.json"
 
 LAW = ("law.json", "law.safetensors")
 """Files of the law of simulated cells, in their raw and processed folders."""
@@ -78,7 +72,7 @@ class LibraryLaw:
 
 
 @dataclass(frozen=True)
-class Schema:
+class Schema(SchemaFile):
     """A processed set of perturbed cells.
 
     Attributes:
@@ -118,26 +112,3 @@ class Schema:
     repairs: tuple[Repair, ...]
     source_sha256: str
     digest: str
-
-    def save(self, folder: Path) -> None:
-        """Write `schema.json` into a folder."""
-        (folder / SCHEMA).write_text(json.dumps(asdict(self), indent=1) + "\n")
-
-    @classmethod
-    def load(cls, folder: Path) -> Schema:
-        """Read `schema.json` of a processed or model folder.
-
-        Raises:
-            UserError: the file is missing or damaged.
-        """
-        file = folder / SCHEMA
-        try:
-            return TypeAdapter(cls).validate_json(file.read_bytes())
-        except OSError:
-            raise UserError(f"{file} cannot be read; rerun weir preprocess") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UserError(
-                f"{file} is damaged ({where}: {first['msg']}); rerun weir preprocess"
-            ) from None
