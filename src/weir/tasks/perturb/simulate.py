@@ -57,6 +57,7 @@ def draw_law(settings: Simulation) -> tuple[Law, pd.DataFrame, np.ndarray | None
         loadings=random.standard_normal((programmes, genes)) / math.sqrt(programmes),
         batch=settings.batch_effect * random.standard_normal((settings.batches, genes)),
         tissue=settings.spatial * random.standard_normal(genes),
+        place_factor=_place_factor(settings),
         effect=_sparse(settings, settings.effect, settings.perturbations, random),
         interaction=_sparse(settings, settings.interaction, len(names.pairs), random),
         half_dose=np.exp(0.4 * random.standard_normal(settings.perturbations)),
@@ -102,7 +103,8 @@ def _cells(
     """Type, batch, condition and, with a spatial field, position of each cell."""
     count = settings.cells
     batch = random.integers(settings.batches, size=count)
-    positions = random.uniform(0, 1000, (count, 2)) if settings.spatial else None
+    placed = settings.spatial or settings.spatial_response
+    positions = random.uniform(0, 1000, (count, 2)) if placed else None
     preference = np.tile(-0.2 * np.arange(settings.cell_types), (count, 1))
     if positions is not None:
         # Types live in regions, so that a neighbourhood says something.
@@ -140,6 +142,15 @@ def _cells(
     )
     obs["perturbation"] = pd.Categorical(obs["perturbation"])
     return obs, positions
+
+
+def _place_factor(settings: Simulation) -> np.ndarray:
+    """Log factors `[perturbation]` of responses by one unit of the field: some rise, some fall.
+
+    Their signs have a generator of their own, so that the rest of the law is the same without.
+    """
+    random = np.random.default_rng([settings.seed, 1])
+    return settings.spatial_response * random.choice([-1.0, 1.0], settings.perturbations)
 
 
 def _field(positions: np.ndarray, random: np.random.Generator) -> np.ndarray:

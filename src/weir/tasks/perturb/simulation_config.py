@@ -63,6 +63,11 @@ class Simulation(Config):
     spatial: NonNegativeFloat = Field(
         0.0, description="SD of the log shift by the place in the tissue; 0 for no positions."
     )
+    spatial_response: NonNegativeFloat = Field(
+        0.0,
+        description="SD over cells of the log factor by which the place in the tissue changes a "
+        "response; 0 for none.",
+    )
     depth: PositiveFloat = Field(400.0, description="Median expected library, counts.")
     depth_sd: NonNegativeFloat = Field(0.56, description="SD of the natural log library.")
     zeros: float = Field(
