@@ -16,11 +16,12 @@ from weir.report.evaluation import load_evaluation
 from weir.tasks.perturb.baselines import build
 from weir.tasks.perturb.cells import Cells
 from weir.tasks.perturb.data import PerturbData
+from weir.tasks.perturb.deal import deal
 from weir.tasks.perturb.definitions import DEFINITIONS
 from weir.tasks.perturb.evaluate_config import PerturbEvaluate
 from weir.tasks.perturb.evaluation import evaluate
 from weir.tasks.perturb.expression import log_normalise
-from weir.tasks.perturb.generation import deal, generate
+from weir.tasks.perturb.generation import generate
 from weir.tasks.perturb.metrics import Examiner, pool, score
 from weir.tasks.perturb.responder import Generated
 from weir.tasks.perturb.summaries import summarise_cells

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from weir.errors import UserError
 from weir.tasks.perturb.baselines.ceilings import Oracle, SplitHalf
-from weir.tasks.perturb.baselines.fitted import Fitted
 from weir.tasks.perturb.counterfactual import TwinError
 from weir.tasks.perturb.definitions import DEFINITIONS, HEADLINE
 from weir.tasks.perturb.doses import dose_curves
@@ -21,6 +20,7 @@ from weir.tasks.perturb.export import Export
 from weir.tasks.perturb.generation import Made, generate, measured, simulated
 from weir.tasks.perturb.law import Law
 from weir.tasks.perturb.metrics import Examiner, Question, pool, score
+from weir.tasks.perturb.responder import estimand_of
 from weir.tasks.perturb.summaries import POINTS, Summary, summarise
 from weir.tasks.perturb.tables import Tables, curve
 from weir.training.progress import Progress
@@ -85,7 +85,7 @@ class _Evaluation:
         self, model: nn.Module, data: PerturbData, config: PerturbEvaluate, seed: int
     ) -> None:
         self.model, self.data, self.config, self.seed = model, data, config, seed
-        self.estimand = _estimand(model, config)
+        self.estimand = estimand_of(model, config.estimand)
         # Baselines have no number of steps to trade for quality.
         stepped = config.model.startswith(("stage2/", "joint/", "distill/"))
         self.steps = [config.steps, *(config.quality_steps if stepped else [])]
@@ -257,15 +257,6 @@ class _Evaluation:
             "latency_ms": 1000 * sorted(seconds)[len(seconds) // 2],
             **{name: pooled[name] for name in CURVE if name in pooled},
         }
-
-
-def _estimand(model: nn.Module, config: PerturbEvaluate) -> str:
-    """What the generated cells are: baselines have no choice, flows take their own by default."""
-    if isinstance(model, Fitted):
-        return model.estimand
-    return config.estimand or (
-        "edit" if getattr(model, "start", None) == "control" else "population"
-    )
 
 
 def _light(question: Question) -> Question:

@@ -14,6 +14,7 @@ from weir.tasks.perturb.carry import carry_over
 from weir.tasks.perturb.expression import log_normalise
 from weir.tasks.perturb.latents import posterior_draw
 from weir.tasks.perturb.responder import Generated
+from weir.tasks.perturb.responder import estimand_of as natural_estimand
 from weir.tasks.perturb.vae import normal_draw
 
 if TYPE_CHECKING:
@@ -28,9 +29,8 @@ def estimand_of(model: CellFlow, estimand: Estimand | None) -> Estimand:
     Raises:
         UserError: the model cannot give it.
     """
-    natural: Estimand = "edit" if model.start == "control" else "population"
     if estimand is None:
-        return natural
+        return natural_estimand(model)
     if estimand not in ("edit", "population"):
         raise UserError(f"estimand: {estimand!r} is unknown; choose edit or population")
     if estimand == "population" and model.start == "control":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from weir.errors import WeirError
+from weir.tasks.perturb.deal import deal
 from weir.tasks.perturb.expression import log_normalise
 from weir.tasks.perturb.responder import Generated
 
@@ -131,15 +132,6 @@ def simulated(
     counts = oracle.edit(law, rows, target)
     expression = log_normalise(counts, counts.sum(dim=1).clamp(min=1), scale)
     return Made(Generated(expression, counts), rows, rows, time.perf_counter() - begun)
-
-
-def deal(of: int, count: int, generator: torch.Generator) -> Tensor:
-    """`[count]` items below `of` in random order, each as often as any other, give or take one."""
-    rounds = -(-count // of)
-    order = [
-        torch.randperm(of, generator=generator, device=generator.device) for _ in range(rounds)
-    ]
-    return torch.cat(order)[:count]
 
 
 def clock(device: torch.device) -> float:

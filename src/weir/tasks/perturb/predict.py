@@ -12,6 +12,7 @@ from weir.config.problems import suggest
 from weir.errors import UserError
 from weir.tasks.perturb.export import Export
 from weir.tasks.perturb.generation import generate
+from weir.tasks.perturb.responder import estimand_of
 
 if TYPE_CHECKING:
     from weir.tasks.perturb.cells import CellSet
@@ -66,8 +67,7 @@ def predict(
         estimand=estimand,
         name=perturb,
     )
-    kind = estimand or ("edit" if getattr(model, "start", None) == "control" else "population")
-    kind = getattr(model, "estimand", kind)
+    kind = estimand_of(model, estimand)
     about = {"model": name, "estimand": kind, "seed": seed, "dataset": data.name}
     export = Export(data, 1, about)
     export.add(perturb, context or "all", made, target)

@@ -55,3 +55,14 @@ class Responder(Protocol):
     def nfe(self, steps: int | None = None, solver: str | None = None) -> int:
         """Network calls per cell; 0 for a responder without a network."""
         ...
+
+
+def estimand_of(model: object, asked: str | None = None) -> str:
+    """What a responder's cells are, `edit` or `population`.
+
+    A baseline has no choice; a flow gives what is asked for, by default what it was trained for.
+    """
+    own = getattr(model, "estimand", None)
+    if own is not None:
+        return own
+    return asked or ("edit" if getattr(model, "start", None) == "control" else "population")

@@ -34,7 +34,9 @@ class Ceiling(Fitted):
         """There is nothing to learn."""
         return self
 
-    def respond(self, sources: Cells, target: Tensor, **options: object) -> Generated:
+    def answer(
+        self, sources: Cells, target: Tensor, generator: torch.Generator | None = None
+    ) -> Generated:
         """It does not answer by source cells alone.
 
         Raises:

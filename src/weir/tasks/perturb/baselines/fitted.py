@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from weir.tasks.perturb.cells import Cells
     from weir.tasks.perturb.data import PerturbData
+    from weir.tasks.perturb.responder import Generated
 
 
 class Fitted(nn.Module):
@@ -28,6 +30,25 @@ class Fitted(nn.Module):
     def fit(self, data: PerturbData) -> Self:
         """Take what is needed from the training cells."""
         raise NotImplementedError
+
+    def answer(
+        self, sources: Cells, target: Tensor, generator: torch.Generator | None = None
+    ) -> Generated:
+        """One cell for each source, of `estimand`; see `Responder.respond`."""
+        raise NotImplementedError
+
+    def respond(
+        self,
+        sources: Cells,
+        target: Tensor,
+        *,
+        steps: int | None = None,
+        solver: str | None = None,
+        estimand: str | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Generated:
+        """See `Responder.respond`; there are no steps, and the estimand is the baseline's own."""
+        return self.answer(sources, target, generator)
 
     def nfe(self, steps: int | None = None, solver: str | None = None) -> int:
         """No network is called."""

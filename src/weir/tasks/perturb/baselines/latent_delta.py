@@ -43,17 +43,10 @@ class LatentDelta(Fitted):
         return self
 
     @torch.no_grad()
-    def respond(
-        self,
-        sources: Cells,
-        target: Tensor,
-        *,
-        steps: int | None = None,
-        solver: str | None = None,
-        estimand: str | None = None,
-        generator: torch.Generator | None = None,
+    def answer(
+        self, sources: Cells, target: Tensor, generator: torch.Generator | None = None
     ) -> Generated:
-        """See `Responder.respond`."""
+        """See `Fitted.answer`."""
         posterior = self.vae.encode(sources)
         latent = posterior.mean.clone()
         for wanted, items in distinct(target):

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from weir.tasks.perturb.baselines.compose import compose, distinct
 from weir.tasks.perturb.baselines.fitted import Fitted
+from weir.tasks.perturb.counts import SparseCounts
+from weir.tasks.perturb.deal import deal
 from weir.tasks.perturb.expression import log_normalise
 from weir.tasks.perturb.profiles import profiles
 from weir.tasks.perturb.responder import Generated
@@ -62,35 +64,19 @@ class Pool(Fitted):
         """Which kept cells `[kept]` serve a target, given the sources' expression."""
         raise NotImplementedError
 
-    def respond(
-        self,
-        sources: Cells,
-        target: Tensor,
-        *,
-        steps: int | None = None,
-        solver: str | None = None,
-        estimand: str | None = None,
-        generator: torch.Generator | None = None,
+    def answer(
+        self, sources: Cells, target: Tensor, generator: torch.Generator | None = None
     ) -> Generated:
-        """See `Responder.respond`; no cell is handed out twice before all have been once."""
+        """See `Fitted.answer`; no cell is handed out twice before all have been once."""
         expression = log_normalise(sources.counts, sources.library, float(self.scale))
         drawn = torch.zeros(len(target), dtype=torch.int64, device=target.device)
         for wanted, items in distinct(target):
             rows = self.eligible(wanted, expression).nonzero()[:, 0]
-            drawn[items] = rows[_deal(len(rows), len(items), generator).to(rows.device)]
-        counts = self.dense(drawn, sources.counts.shape[1])
+            drawn[items] = rows[deal(len(rows), len(items), generator).to(rows.device)]
+        kept = SparseCounts(self.counts, self.genes, self.starts, sources.counts.shape[1])
+        counts = kept.rows(drawn)
         found = log_normalise(counts, counts.sum(dim=1), float(self.scale))
         return Generated(found, counts, drawn)
-
-    def dense(self, rows: Tensor, genes: int) -> Tensor:
-        """Counts `[row, gene]` of kept cells."""
-        lengths = self.starts[rows + 1] - self.starts[rows]
-        first = lengths.cumsum(0) - lengths
-        row = torch.arange(len(rows), device=rows.device).repeat_interleave(lengths)
-        place = torch.arange(len(row), device=rows.device) - first[row] + self.starts[rows][row]
-        counts = torch.zeros(len(rows), genes, device=rows.device)
-        counts[row, self.genes[place].long()] = self.counts[place].float()
-        return counts
 
 
 class PerturbedMean(Pool):
@@ -145,18 +131,11 @@ class NearestGroup(Pool):
         distances = (self.controls[contexts] - sources.mean(dim=0)).norm(dim=1)
         return under & (self.context == contexts[distances.argmin()])
 
-    def respond(
-        self,
-        sources: Cells,
-        target: Tensor,
-        *,
-        steps: int | None = None,
-        solver: str | None = None,
-        estimand: str | None = None,
-        generator: torch.Generator | None = None,
+    def answer(
+        self, sources: Cells, target: Tensor, generator: torch.Generator | None = None
     ) -> Generated:
-        """See `Responder.respond`."""
-        copied = super().respond(sources, target, generator=generator)
+        """See `Fitted.answer`."""
+        copied = super().answer(sources, target, generator)
         if not self.shift or copied.origin is None:
             return copied
         own = log_normalise(sources.counts, sources.library, float(self.scale)).mean(dim=0)
@@ -176,11 +155,3 @@ def _kept(cells: CellSet) -> Tensor:
         count = min(share, len(items))
         parts.append(items[torch.arange(count, device=items.device) * len(items) // count])
     return torch.cat(parts)
-
-
-def _deal(of: int, count: int, generator: torch.Generator | None) -> Tensor:
-    """`[count]` numbers below `of`, in random order, each as often as any other (give or take)."""
-    device = "cpu" if generator is None else generator.device
-    rounds = -(-count // of)
-    order = [torch.randperm(of, generator=generator, device=device) for _ in range(rounds)]
-    return torch.cat(order)[:count]

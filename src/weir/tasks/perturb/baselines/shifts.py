@@ -34,17 +34,10 @@ class NoChange(Fitted):
         """There is nothing to learn."""
         return self
 
-    def respond(
-        self,
-        sources: Cells,
-        target: Tensor,
-        *,
-        steps: int | None = None,
-        solver: str | None = None,
-        estimand: str | None = None,
-        generator: torch.Generator | None = None,
+    def answer(
+        self, sources: Cells, target: Tensor, generator: torch.Generator | None = None
     ) -> Generated:
-        """See `Responder.respond`."""
+        """See `Fitted.answer`."""
         expression = log_normalise(sources.counts, sources.library, float(self.scale))
         return Generated(expression, sources.counts)
 
@@ -59,17 +52,10 @@ class Shift(NoChange):
         """Change `[gene]` for a target `[perturbation]`, given the sources' mean `[gene]`."""
         raise NotImplementedError
 
-    def respond(
-        self,
-        sources: Cells,
-        target: Tensor,
-        *,
-        steps: int | None = None,
-        solver: str | None = None,
-        estimand: str | None = None,
-        generator: torch.Generator | None = None,
+    def answer(
+        self, sources: Cells, target: Tensor, generator: torch.Generator | None = None
     ) -> Generated:
-        """See `Responder.respond`."""
+        """See `Fitted.answer`."""
         expression = log_normalise(sources.counts, sources.library, float(self.scale))
         changed = expression.clone()
         control = expression.mean(dim=0)
