@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from weir.stages.model_folder import save_model
 from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
+from weir.training.devices import leave_to_main_process
 
 if TYPE_CHECKING:
     from weir.pipeline.paths import StagePaths
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
 def run(
     config: Any, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
 ) -> None:
-    """Train the node's model on the dataset of `paths.inputs["data"]`."""
+    """Train the node's model on the dataset of `paths.inputs["data"]`.
+
+    A model without an objective is complete once it is prepared.
+    """
     data = part(task, "data").load(paths.inputs["data"])
     stage = part(task, "stage1")
     card = card_of("stage1", name, task, seed, config, data)
@@ -25,4 +30,10 @@ def run(
     model = stage.build(card)
     splits = data.split("train"), data.split("validation")
     stage.prepare(model, config, splits[0])
-    train_and_save(stage.objective(config, model), splits, config.training, card, paths, tracker)
+    objective = stage.objective(config, model)
+    if objective is None:
+        tracker.log_params({"stage1": card.config})
+        leave_to_main_process()
+        save_model(paths.output, model, card)
+        return
+    train_and_save(objective, splits, config.training, card, paths, tracker)

@@ -16,6 +16,7 @@ needs and an edit of one part reruns only the stages built on it:
 | `evaluation` | `evaluate(model, data, config, details, ...)` |
 | `figures` | `HEADLINE`, `figures(evaluations)` |
 
+`stage1.objective` is None for a model that `prepare` completes, which is then not trained.
 `tasks/forecast` is the reference; a new task is a new folder and its name in `TASKS`.
 """
 

@@ -33,6 +33,8 @@ WITHOUT_VAE = (
 class Identity(nn.Module):
     """An autoencoder whose latent is the log of the first gene's share, without noise."""
 
+    counted = True
+
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(()))
@@ -45,7 +47,7 @@ class Identity(nn.Module):
         def __init__(self, mean: Tensor, tech_mean: Tensor) -> None:
             self.mean, self.tech_mean = mean, tech_mean
 
-    def rate(self, z: Tensor, tech: Tensor, batch: Tensor, library: Tensor) -> Tensor:
+    def decode(self, z: Tensor, tech: Tensor, batch: Tensor, library: Tensor) -> Tensor:
         return z.softmax(-1) * library[:, None]
 
     def draw(self, rate: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -28,7 +28,7 @@ class PerturbBaseline(Config):
         "simulator's law) are ceilings."
     )
     dataset: NodeName | None = Field(None, description="Dataset, for all but `latent_delta`.")
-    stage1: NodeName | None = Field(None, description="Autoencoder, for `latent_delta`.")
+    stage1: NodeName | None = Field(None, description="First stage, for `latent_delta`.")
     shift: bool = Field(
         False,
         description="For `nearest_group`: move the copied cells by the difference of the controls.",

@@ -117,6 +117,13 @@ DEFINITIONS: dict[str, Definition] = {
         "counts, nats",
         "lower",
     ),
+    "reconstruction": Definition(
+        "reconstruction",
+        "1 - squared error of decoded expression / squared distance from the genes' means, over "
+        "genes and cells of the split; of a stage 1 that makes no counts",
+        _SCALE,
+        "higher",
+    ),
     "batch_auc": Definition(
         "batch AUC of z_int",
         "area under the curve of a cross-validated classifier (a small network) of the batch on "

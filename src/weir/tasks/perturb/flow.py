@@ -30,10 +30,10 @@ from weir.tasks.perturb.latents import (
 )
 from weir.tasks.perturb.perturbation import DoseCurve, PerturbationAdapter
 from weir.tasks.perturb.reference import ReferenceCells
-from weir.tasks.perturb.vae import NBVAE
 from weir.tasks.perturb.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from weir.tasks.perturb.cell_code import CellCode
     from weir.tasks.perturb.cells import Cells, CellSet
     from weir.tasks.perturb.responder import Generated
 
@@ -86,7 +86,8 @@ class CellFlow(FlowModel):
     the base is learnt from all cells, and a cell is edited by following its equation back to
     the noise under its own condition and forth again under the wanted one.
 
-    The autoencoder is part of the model, so that one folder holds all that generating needs.
+    The first stage, an autoencoder of counts or a linear code of expression, is part of the model,
+    so that one folder holds all that generating needs.
     Latents are standardised; posterior draws of a source and of its partner share their noise,
     which is the optimal transport between their posteriors.
 
@@ -107,8 +108,10 @@ class CellFlow(FlowModel):
         width: hidden width of the field.
         layers: residual layers of the field.
         dropout: dropout of the field.
-        anchor: how generated means are anchored, see `weir.tasks.perturb.anchor`; None for not.
-        keep_noise: carry an edited cell's count noise over, see `weir.tasks.perturb.carry`.
+        anchor: how generated means of counts are anchored, see `weir.tasks.perturb.anchor`; None
+            for not.
+        keep_noise: carry an edited cell's count noise over, see `weir.tasks.perturb.carry`, or,
+            without counts, what of its expression the code does not hold.
         pairing: how training items are made.
         frozen: keep the autoencoder as it is, without gradient and in evaluation mode.
         steps: default solver steps.
@@ -124,7 +127,7 @@ class CellFlow(FlowModel):
 
     def __init__(
         self,
-        vae: NBVAE,
+        vae: CellCode,
         vocabulary: Vocabulary,
         *,
         source: SourceName = "control",
@@ -294,8 +297,11 @@ class CellFlow(FlowModel):
         return parts._replace(base=parts.base + gain * x)
 
     def decode(self, x: Tensor, condition: CellCondition) -> Tensor:
-        """Mean counts `[cell, draw, gene]` of latents `[cell, draw, d_int]`, not anchored."""
-        return self.vae.rate(
+        """Means `[cell, draw, gene]` of latents `[cell, draw, d_int]`, not anchored.
+
+        They are of counts, or of expression where the first stage makes no counts.
+        """
+        return self.vae.decode(
             x * self.latent_sd + self.latent_mean,
             condition.tech[:, None],
             condition.batch[:, None],

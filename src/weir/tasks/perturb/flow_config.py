@@ -10,6 +10,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -128,11 +129,13 @@ class CellFlowSettings(Config):
         1.0, ge=0, le=1, description="0 weighs cells alike, 1 groups of context and condition."
     )
     anchor: Anchor | None = Field(
-        default_factory=Anchor, description="Anchors of generated means; null for none."
+        default_factory=Anchor,
+        description="Anchors of generated means; null for none, as on a stage 1 without counts.",
     )
     keep_noise: bool = Field(
         True,
-        description="Carry an edited cell's count noise over by quantiles; off draws it anew.",
+        description="Carry an edited cell's count noise over by quantiles; off draws it anew. "
+        "Without counts: keep what of the cell's expression the code does not hold.",
     )
     time_sampling: Literal["uniform", "logit_normal"] = Field(
         "uniform", description="Law of the training times."
@@ -151,7 +154,7 @@ class CellFlowSettings(Config):
 
 
 class PerturbStage2(CellFlowSettings):
-    """Stage 2: a flow of the intrinsic latent, on a frozen autoencoder."""
+    """Stage 2: a flow of the intrinsic latent, on a frozen first stage."""
 
     stage1: NodeName = Field(description="The stage1 node whose latents are modelled.")
     training: Training = Field(
@@ -163,6 +166,7 @@ class PerturbJoint(CellFlowSettings):
     """Autoencoder and flow trained together: the flow's gradient reaches the encoder."""
 
     dataset: NodeName = Field(description="The dataset node to train on.")
+    model: Literal["nb_vae"] = Field("nb_vae", description="Architecture of the autoencoder.")
     network: Autoencoder = Field(
         default_factory=Autoencoder, description="Shape of the autoencoder."
     )
@@ -182,3 +186,13 @@ class PerturbJoint(CellFlowSettings):
     training: Training = Field(
         default_factory=lambda: Training(batch_size=256), description="Optimisation."
     )
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _trainable(cls, model: object) -> object:
+        if model == "pca":
+            raise ValueError(
+                "components in closed form have no gradient to be trained by; use a stage1 node "
+                "with model pca and a stage2 node on it"
+            )
+        return model

@@ -1,4 +1,4 @@
-"""Scores of a stage-1 model: likelihood, and what its intrinsic latent knows."""
+"""Scores of a stage-1 model: its fit, and what its intrinsic latent knows."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from weir.tasks.perturb.summaries import spaced
 from weir.tasks.perturb.tables import CURVE, plane
 
 if TYPE_CHECKING:
+    from weir.tasks.perturb.cell_code import CellCode
     from weir.tasks.perturb.data import PerturbData
     from weir.tasks.perturb.evaluate_config import PerturbEvaluate
-    from weir.tasks.perturb.vae import NBVAE
 
 CELLS = 2000
 """Cells that classifiers see, evenly spaced among those of training and validation."""
@@ -37,16 +37,18 @@ FOLDS = 3
 
 @torch.no_grad()
 def evaluate_latents(
-    model: NBVAE, data: PerturbData, config: PerturbEvaluate, details: Path, *, seed: int
+    model: CellCode, data: PerturbData, config: PerturbEvaluate, details: Path, *, seed: int
 ) -> dict[str, Any]:
     """Score a stage-1 model, and write the table `latent` (x, y, batch, cell_type).
 
+    Its fit is the likelihood of counts, or what a code without counts gives back of expression.
     Batches are told apart on training and validation cells: the cells of a test split may all be
     of one batch.
     """
     schema, begun = data.schema, time.perf_counter()
     split = data.split(config.split)
-    scores = {"nll": nll(model, split, seed)}
+    fit = "nll" if model.counted else "reconstruction"
+    scores = {fit: nll(model, split, seed) if model.counted else reconstruction(model, split)}
     seconds = time.perf_counter() - begun
     known = torch.cat([data.split("train").rows, data.split("validation").rows]).sort().values
     cells = CellSet(data.table, known[spaced(len(known), CELLS).to(known.device)])
@@ -67,7 +69,7 @@ def evaluate_latents(
     # There is nothing generated to draw, but every evaluation has this table.
     pd.DataFrame(columns=list(CURVE)).to_csv(details.parent / "curve.csv", index=False)
     return {
-        "headline": "nll",
+        "headline": fit,
         "metrics": {name: value for name, value in scores.items() if np.isfinite(value)},
         "protocol": {
             "split": config.split,
@@ -84,7 +86,7 @@ def evaluate_latents(
     }
 
 
-def nll(model: NBVAE, cells: CellSet, seed: int) -> float:
+def nll(model: CellCode, cells: CellSet, seed: int) -> float:
     """Negative log likelihood of a count, latents drawn from the posterior: mean in nats."""
     generator = torch.Generator(cells.rows.device).manual_seed(seed)
     total, counts = 0.0, 0
@@ -95,6 +97,20 @@ def nll(model: NBVAE, cells: CellSet, seed: int) -> float:
         total -= float(log_prob.sum(dtype=torch.float64))
         counts += log_prob.numel()
     return total / max(counts, 1)
+
+
+def reconstruction(model: CellCode, cells: CellSet) -> float:
+    """Share of the variance of expression over all cells and genes that the code gives back."""
+    if not len(cells):
+        return float("nan")
+    left, squares, sums = 0.0, 0.0, 0.0
+    for _, batch in cells.all():
+        posterior = model.encode(batch)
+        decoded = model.decode(posterior.mean, posterior.tech_mean, batch.batch, batch.library)
+        true = model.expression(batch).double()
+        left = left + (decoded - true).square().sum()
+        squares, sums = squares + true.square().sum(0), sums + true.sum(0)
+    return float(1 - left / (squares - sums.square() / len(cells)).sum())
 
 
 def separation(features: np.ndarray, label: np.ndarray, strata: np.ndarray, seed: int) -> float:

@@ -13,8 +13,8 @@ from weir.tasks.perturb.context import Codes
 from weir.tasks.perturb.coupling import CouplingName, couple_groups
 
 if TYPE_CHECKING:
+    from weir.tasks.perturb.cell_code import CellCode
     from weir.tasks.perturb.cells import CellSet
-    from weir.tasks.perturb.vae import NBVAE
 
 
 class EncodedCells(NamedTuple):
@@ -90,7 +90,7 @@ def posterior_draw(white: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def encode(vae: NBVAE, cells: CellSet) -> EncodedCells:
+def encode(vae: CellCode, cells: CellSet) -> EncodedCells:
     """All cells of a set, encoded in chunks."""
     parts = [
         EncodedCells(*vae.encode(part), part.library, part.batch, part.cell_type, part.niche)
@@ -148,7 +148,7 @@ class LatentSet:
 
 
 def latent_set(
-    vae: NBVAE,
+    vae: CellCode,
     cells: CellSet,
     conditions: Tensor,
     unit: Tensor,
@@ -163,7 +163,7 @@ def latent_set(
     """Encode the cells of a part and pair the perturbed ones with controls of their context.
 
     Args:
-        vae: in evaluation mode.
+        vae: the first stage, in evaluation mode.
         cells: the part.
         conditions: `[condition, perturbation]` doses.
         unit: `[d_int]`, scale of each coordinate in the distances of the coupling.
@@ -248,7 +248,7 @@ class QuerySet:
         return CellQuery(self.cells.take(cell), self.doses[items % len(self.doses)])
 
 
-def query_set(vae: NBVAE, cells: CellSet, doses: Tensor) -> QuerySet:
+def query_set(vae: CellCode, cells: CellSet, doses: Tensor) -> QuerySet:
     """All queries `(control cell, row of doses)` of a part.
 
     Raises:

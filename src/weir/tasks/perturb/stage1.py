@@ -1,9 +1,9 @@
-"""Stage 1 of the perturbation task: training of the autoencoder of counts.
+"""Stage 1 of the perturbation task: the autoencoder of counts, or a linear code in closed form.
 
-The loss is the negative evidence lower bound of a cell's counts, and two terms that part what
-belongs to the cell from what belongs to its measurement: the batch is kept out of `z_int`, cell
-type and perturbation are kept out of `z_tech`. Without the second an edit, which changes `z_int`
-and retains `z_tech`, would leave a part of the source cell's state in place.
+The autoencoder's loss is the negative evidence lower bound of a cell's counts, and two terms that
+part what belongs to the cell from what belongs to its measurement: the batch is kept out of
+`z_int`, cell type and perturbation are kept out of `z_tech`. Without the second an edit, which
+changes `z_int` and retains `z_tech`, would leave a part of the source cell's state in place.
 
 References:
     Kingma, Welling, Auto-Encoding Variational Bayes, ICLR 2014.
@@ -19,11 +19,13 @@ from torch import Tensor
 
 from weir.tasks.perturb.independence import BatchAdversary, biology, conditional_hsic
 from weir.tasks.perturb.likelihood import nb_log_prob, theta_parameter
+from weir.tasks.perturb.linear_code import LinearCode
 from weir.tasks.perturb.vae import NBVAE, Posterior, normal_kl
 from weir.training.objective import Objective
 
 if TYPE_CHECKING:
     from weir.stages.model_folder import ModelCard
+    from weir.tasks.perturb.cell_code import CellCode
     from weir.tasks.perturb.cells import Cells, CellSet
     from weir.tasks.perturb.flow_config import PerturbJoint
     from weir.tasks.perturb.stage1_config import Independence, PerturbStage1, Prior
@@ -113,9 +115,11 @@ class Stage1Objective(Objective):
         return groups
 
 
-def build(card: ModelCard) -> NBVAE:
-    """An untrained autoencoder of the shape that a model's card states."""
+def build(card: ModelCard) -> CellCode:
+    """An untrained first stage of the shape that the card of a stage1 or joint node states."""
     schema = card.schema
+    if card.config.get("model") == "pca":
+        return LinearCode(len(schema["genes"]), schema["scale"], card.config["components"])
     return NBVAE(
         len(schema["genes"]),
         len(schema["batches"]),
@@ -127,12 +131,15 @@ def build(card: ModelCard) -> NBVAE:
 
 
 @torch.no_grad()
-def prepare(model: NBVAE, config: PerturbStage1 | PerturbJoint, cells: CellSet) -> None:
-    """Start from what moments of the training cells tell.
+def prepare(model: CellCode, config: PerturbStage1 | PerturbJoint, cells: CellSet) -> None:
+    """Start from what moments of the training cells tell; a linear code is then complete.
 
     The decoder starts at the mean share of each gene, theta at the moments' estimate around it,
     the encoder with centred inputs, and an unknown batch as the mixture of the known ones.
     """
+    if isinstance(model, LinearCode):
+        model.fit(cells)
+        return
     genes = model.genes
     sums = torch.zeros(3, genes, dtype=torch.float64, device=cells.rows.device)
     expression = sums.new_zeros(genes)
@@ -168,6 +175,8 @@ def _moment_theta(sums: Tensor, share: Tensor, squared_library: Tensor) -> Tenso
     return squared_mean / above_poisson
 
 
-def objective(config: PerturbStage1, model: NBVAE) -> Stage1Objective:
-    """What stage 1 minimises."""
+def objective(config: PerturbStage1 | PerturbJoint, model: CellCode) -> Stage1Objective | None:
+    """What stage 1 minimises; None for a model that `prepare` has completed."""
+    if isinstance(model, LinearCode):
+        return None
     return Stage1Objective(model, config.prior, config.independence)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from weir.config.base import Config, NodeName
 from weir.config.training import Training
@@ -53,14 +53,45 @@ class Independence(Config):
     )
 
 
+ONLY = {
+    "network": "nb_vae",
+    "prior": "nb_vae",
+    "independence": "nb_vae",
+    "training": "nb_vae",
+    "components": "pca",
+}
+"""The model that each block of settings belongs to."""
+
+
 class PerturbStage1(Config):
-    """Stage 1: an autoencoder of counts with an intrinsic and a technical latent."""
+    """Stage 1: an autoencoder of counts with an intrinsic and a technical latent, or a linear code
+    of expression."""
 
     dataset: NodeName = Field(description="The dataset node to train on.")
-    model: Literal["nb_vae"] = Field("nb_vae", description="Architecture.")
+    model: Literal["nb_vae", "pca"] = Field(
+        "nb_vae",
+        description="Autoencoder of counts, or principal components of log-normalised expression "
+        "in closed form (an ablation: no counts, no technical latent).",
+    )
+    components: PositiveInt | None = Field(
+        50, description="For `pca`: components; null codes every gene as itself."
+    )
     network: Autoencoder = Field(default_factory=Autoencoder, description="Its shape.")
     prior: Prior = Field(default_factory=Prior, description="The latents' prior laws.")
     independence: Independence = Field(
         default_factory=Independence, description="Separation of the latents."
     )
     training: Training = Field(default_factory=Training, description="Optimisation.")
+
+    @property
+    def seeded(self) -> bool:
+        """Whether another seed would give another model."""
+        return self.model != "pca"
+
+    @model_validator(mode="after")
+    def _of_the_model(self) -> Self:
+        for name, model in ONLY.items():
+            default = type(self).model_fields[name].get_default(call_default_factory=True)
+            if self.model != model and getattr(self, name) != default:
+                raise ValueError(f"{name} is for model {model} only; remove it")
+        return self

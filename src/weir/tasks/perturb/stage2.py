@@ -1,4 +1,4 @@
-"""Stage 2: a flow of the intrinsic latent, on a frozen autoencoder."""
+"""Stage 2: a flow of the intrinsic latent, on a frozen first stage."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from weir.errors import UserError
 from weir.tasks.perturb import stage1
 from weir.tasks.perturb.anchor import AnchorSettings, group_shares
 from weir.tasks.perturb.flow import CellFlow, Pairing
@@ -16,22 +17,34 @@ from weir.tasks.perturb.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from weir.stages.model_folder import ModelCard
+    from weir.tasks.perturb.cell_code import CellCode
     from weir.tasks.perturb.cells import CellSet
     from weir.tasks.perturb.flow_config import PerturbStage2
-    from weir.tasks.perturb.vae import NBVAE
+
+NEGLIGIBLE = 1e-10
+"""Variance of a latent, as a share of the largest, below which it is rounding."""
 
 
 def build(card: ModelCard) -> CellFlow:
-    """An untrained flow of the shape that a model's card states, with its autoencoder."""
+    """An untrained flow of the shape that a model's card states, with its first stage."""
     return assemble(card, stage1.build(card.parent()), frozen=True)
 
 
-def assemble(card: ModelCard, vae: NBVAE, *, frozen: bool) -> CellFlow:
-    """A flow on `vae` with the settings of a stage2 or joint node's card."""
+def assemble(card: ModelCard, vae: CellCode, *, frozen: bool) -> CellFlow:
+    """A flow on `vae` with the settings of a stage2 or joint node's card.
+
+    Raises:
+        UserError: means are to be anchored that are not of counts.
+    """
     config = card.config
     context: dict[str, Any] = config["context"]
     adapter: dict[str, Any] = config["perturbation"]
     anchor: dict[str, Any] | None = config["anchor"]
+    if anchor and not vae.counted:
+        raise UserError(
+            f"{card.section}.{card.name}.anchor: moves means of counts, of which its stage1 node "
+            "makes none; set it to null"
+        )
     return CellFlow(
         vae,
         Vocabulary.of(card.schema),
@@ -52,8 +65,8 @@ def assemble(card: ModelCard, vae: NBVAE, *, frozen: bool) -> CellFlow:
     )
 
 
-def prepare(model: CellFlow, config: PerturbStage2, data: CellSet, vae: NBVAE) -> None:
-    """Put in the trained autoencoder and fit what has a closed form to the training cells."""
+def prepare(model: CellFlow, config: PerturbStage2, data: CellSet, vae: CellCode) -> None:
+    """Put in the trained first stage and fit what has a closed form to the training cells."""
     model.vae.load_state_dict(vae.state_dict())
     fit(model, data)
 
@@ -66,7 +79,9 @@ def fit(model: CellFlow, data: CellSet) -> None:
     cells = encode(model.vae, data)
     variance = cells.mean.var(0, correction=0) + cells.log_variance.exp().mean(0)
     model.latent_mean.copy_(cells.mean.mean(0))
-    model.latent_sd.copy_(variance.sqrt())
+    # A code may hold what never varies, such as a gene that only held-out cells show.
+    varies = variance > NEGLIGIBLE * variance.max()
+    model.latent_sd.copy_(torch.where(varies, variance, 1.0).sqrt())
     see(model, cells.batch, cells.cell_type, perturbed=data.condition.to(cells.batch.device) > 0)
     if model.anchor is not None:
         place = model.contexts[cells.batch, cells.cell_type]

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weir.tasks.perturb.cell_code import CellCode
 from weir.tasks.perturb.draws import nb_draw
-from weir.tasks.perturb.expression import log_normalise
 from weir.tasks.perturb.likelihood import bounded_theta
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Posterior(NamedTuple):
 
     Attributes:
         mean: `[cell, d_int]`, of the intrinsic latent.
-        log_variance: `[cell, d_int]`, in [-10, 10].
+        log_variance: `[cell, d_int]`, in [-10, 10]; minus infinity of a latent that is exact.
         tech_mean: `[cell, d_tech]`, of the technical latent.
         tech_log_variance: `[cell, d_tech]`, in [-10, 10].
     """
@@ -53,7 +53,7 @@ class Posterior(NamedTuple):
         )
 
 
-class NBVAE(nn.Module):
+class NBVAE(CellCode):
     """Negative-binomial autoencoder of cells.
 
     Args:
@@ -123,10 +123,6 @@ class NBVAE(nn.Module):
         """Inverse dispersion, `[gene]`: the variance is `mean + mean^2 / theta`."""
         return bounded_theta(self.theta_logit)
 
-    def expression(self, cells: Cells) -> Tensor:
-        """The encoder's input, log-normalised counts `[cell, gene]`."""
-        return log_normalise(cells.counts, cells.library, self.scale)
-
     def encode(self, cells: Cells) -> Posterior:
         """Laws of the latents of cells."""
         found = self.posterior(self.encoder(self.expression(cells), self._told(cells.batch)))
@@ -159,7 +155,7 @@ class NBVAE(nn.Module):
         return F.softmax(self.logits(z_int, z_tech, batch), -1) * library[..., None]
 
     def decode(self, z_int: Tensor, z_tech: Tensor, batch: Tensor, library: Tensor) -> Tensor:
-        """What `CellCode` calls it: `rate`."""
+        """See `CellCode.decode`; the means are those of `rate`."""
         return self.rate(z_int, z_tech, batch, library)
 
     def prior_tech(self, batch: Tensor) -> tuple[Tensor, Tensor]:

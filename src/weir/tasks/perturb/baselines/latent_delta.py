@@ -1,11 +1,11 @@
-"""Vector arithmetic in the latent space of a trained autoencoder."""
+"""Vector arithmetic in the latent space of a first stage."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from weir.tasks.perturb.baselines.compose import compose, distinct
 from weir.tasks.perturb.baselines.fitted import Fitted
@@ -15,6 +15,7 @@ from weir.tasks.perturb.profiles import profiles
 from weir.tasks.perturb.responder import Generated
 
 if TYPE_CHECKING:
+    from weir.tasks.perturb.cell_code import CellCode
     from weir.tasks.perturb.cells import Cells
     from weir.tasks.perturb.data import PerturbData
 
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
 class LatentDelta(Fitted):
     """scGen (Lotfollahi et al. 2019): the mean change of `z_int`, added to each source cell.
 
-    The technical latent, batch and library stay those of the source; counts are drawn.
+    The technical latent, batch and library stay those of the source; counts are drawn. On a linear
+    code of expression it is `delta_pca`: what of the source cell lies outside of the code stays.
 
     Args:
-        vae: trained stage-1 model; see `vae.NBVAE`.
+        vae: trained stage-1 model.
         scale: library to which counts are normalised.
     """
 
-    def __init__(self, vae: nn.Module, scale: float) -> None:
+    def __init__(self, vae: CellCode, scale: float) -> None:
         super().__init__()
         self.vae = vae.requires_grad_(False).eval()
         self.scale = scale
@@ -51,8 +53,12 @@ class LatentDelta(Fitted):
         latent = posterior.mean.clone()
         for wanted, items in distinct(target):
             latent[items] += compose(wanted, self.seen) @ self.deltas
-        rate = self.vae.rate(latent, posterior.tech_mean, sources.batch, sources.library)
-        counts = self.vae.draw(rate, generator)
+        nuisance = posterior.tech_mean, sources.batch, sources.library
+        mean = self.vae.decode(latent, *nuisance)
+        if not self.vae.counted:
+            before = self.vae.decode(posterior.mean, *nuisance)
+            return Generated(self.vae.express(mean, sources, before))
+        counts = self.vae.draw(mean, generator)
         # As of a measured cell, the library is what was counted.
         library = counts.sum(dim=1).clamp(min=1)
         return Generated(log_normalise(counts, library, self.scale), counts)
