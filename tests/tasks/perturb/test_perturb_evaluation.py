@@ -112,6 +112,7 @@ def test_baselines_lie_between_floor_and_ceiling(
         "counterfactual_error",
         "counterfactual_error_cells",
         "nll",
+        "reconstruction",
         "batch_auc",
         "batch_auc_expression",
         "cell_type_accuracy",
