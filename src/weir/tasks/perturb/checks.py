@@ -133,3 +133,20 @@ def drop_poor(cells: RawCells, labels: Labels, totals: Totals, config: PerturbDa
     if not good.any():
         raise UserError(f"{cells.file}: no cell passes `quality`; lower its limits")
     labels.keep(good)
+
+
+def check_positions(cells: RawCells, labels: Labels, config: PerturbDataset) -> None:
+    """Every cell to be used must have a place, where places are mapped.
+
+    Raises:
+        UserError: one has none; one line.
+    """
+    if cells.positions is None:
+        return
+    lost = ~np.isfinite(cells.positions[labels.rows]).all(1)
+    if lost.any():
+        name = cells.obs.index[labels.rows[lost.argmax()]]
+        raise UserError(
+            f"{cells.file}, cell {name!r}: obsm[{config.obs.spatial!r}] has no finite position "
+            f"({int(lost.sum())} such cells); mend them or unset `obs.spatial`"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,18 +53,41 @@ def read_labels(cells: RawCells, config: PerturbDataset) -> Labels:
             positive number, or a combination has an empty part; one line.
     """
     obs = config.obs
+    values, present, repairs = read_columns(cells, config)
+    rows = np.flatnonzero(present)
+    if not len(rows):
+        raise UserError(f"{cells.file}: no cell has a value in every mapped column; mend `obs`")
+    condition, conditions = _conditions(cells, values, rows, obs)
+    empty = np.full(len(rows), "", dtype=object)
+    names = {
+        role: text_of(values[role].iloc[rows]) if role in values else empty
+        for role in ("cell_type", "batch", "section")
+    }
+    if not (condition == 0).any():
+        raise no_control(cells, values["perturbation"], obs)
+    return Labels(rows, condition, conditions, repairs=repairs, **names)
+
+
+def read_columns(
+    cells: RawCells, config: PerturbDataset, roles: Sequence[str] = ROLES
+) -> tuple[dict[str, pd.Series], np.ndarray, list[Repair]]:
+    """Columns of some roles where mapped, and which cells `[cell]` bool have a value in each.
+
+    Raises:
+        UserError: a column is absent, or has missing values that are not to be dropped; one line.
+    """
+    obs = config.obs
     values = {
         role: column(cells, role, name)
-        for role in ROLES
+        for role in roles
         if (name := getattr(obs, role)) is not None
     }
-    control = _text(values["perturbation"]) == obs.control
     repairs: list[Repair] = []
     present = np.ones(len(cells.obs), bool)
     for role, series in values.items():
         missing = series.isna().to_numpy()
         if role == "dose":
-            missing &= ~control  # a control needs none
+            missing &= text_of(values["perturbation"]) != obs.control  # a control needs none
         if not missing.any():
             continue
         if config.missing == "error":
@@ -75,22 +99,16 @@ def read_labels(cells: RawCells, config: PerturbDataset) -> Labels:
         repairs.append(
             Repair("missing", int(missing.sum()), f"no {role}: left out", (getattr(obs, role),))
         )
-    rows = np.flatnonzero(present)
-    if not len(rows):
-        raise UserError(f"{cells.file}: no cell has a value in every mapped column; mend `obs`")
-    condition, conditions = _conditions(cells, values, rows, obs)
-    empty = np.full(len(rows), "", dtype=object)
-    names = {
-        role: _text(values[role].iloc[rows]) if role in values else empty
-        for role in ("cell_type", "batch", "section")
-    }
-    if not (condition == 0).any():
-        listed = values["perturbation"].astype(str).value_counts().index[:8]
-        raise UserError(
-            f"{cells.file}: no cell is a control: obs[{obs.perturbation!r}] is never "
-            f"{obs.control!r} but {', '.join(map(repr, listed))}; set `obs.control`"
-        )
-    return Labels(rows, condition, conditions, repairs=repairs, **names)
+    return values, present, repairs
+
+
+def no_control(cells: RawCells, perturbation: pd.Series, obs: Columns) -> UserError:
+    """That no cell is a control, and what the cells are instead."""
+    listed = perturbation.astype(str).value_counts().index[:8]
+    return UserError(
+        f"{cells.file}: no cell is a control: obs[{obs.perturbation!r}] is never "
+        f"{obs.control!r} but {', '.join(map(repr, listed))}; set `obs.control`"
+    )
 
 
 def parts_of(text: str, columns: Columns) -> list[str]:
@@ -112,7 +130,7 @@ def _conditions(
     cells: RawCells, values: dict[str, pd.Series], rows: np.ndarray, columns: Columns
 ) -> tuple[np.ndarray, list[Condition]]:
     """Code of each row's condition, and the conditions."""
-    what = _text(values["perturbation"].iloc[rows])
+    what = text_of(values["perturbation"].iloc[rows])
     if "dose" in values:
         dose = values["dose"].iloc[rows].astype(object).where(what != columns.control, "")
         how = dose.astype(str).to_numpy(dtype=object)
@@ -183,7 +201,7 @@ def _name(doses: dict[str, float], dosed: bool) -> str:
     return "+".join(f"{name} {dose:g}" for name, dose in doses.items())
 
 
-def _text(series: pd.Series) -> np.ndarray:
+def text_of(series: pd.Series) -> np.ndarray:
     """Values as text; whole numbers that pandas made float lose their `.0`."""
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(series.cat.categories.dtype)

@@ -15,14 +15,14 @@ import pandas as pd
 import torch
 
 from weir.errors import UserError
-from weir.tasks.perturb.checks import Totals, count_totals, drop_poor
+from weir.tasks.perturb.checks import Totals, check_positions, count_totals, drop_poor
 from weir.tasks.perturb.dataset_config import LeaveGroupOut, PerturbDataset, Random
 from weir.tasks.perturb.gene_choice import choose_genes, fit_components
 from weir.tasks.perturb.labels import Labels, read_labels
 from weir.tasks.perturb.niche import niche_features
 from weir.tasks.perturb.pca import Pca
 from weir.tasks.perturb.reading import RawCells, open_cells
-from weir.tasks.perturb.schema import LAW, PARTS, Context, LibraryLaw, Repair, Schema
+from weir.tasks.perturb.schema import LAW, PARTS, Context, LibraryLaw, Reading, Repair, Schema
 from weir.tasks.perturb.selection import TEST, TRAIN, matched_contexts, split_parts, unseen
 from weir.tasks.perturb.writing import CountsWriter, describe_folder
 
@@ -36,7 +36,7 @@ def preprocess(config: PerturbDataset, raw: Path, output: Path) -> None:
     file, sha256 = _raw_file(raw)
     with open_cells(file, config) as cells:
         labels = read_labels(cells, config)
-        _check_positions(cells, labels, config)
+        check_positions(cells, labels, config)
         totals = count_totals(cells, config)
         drop_poor(cells, labels, totals, config)
         context, contexts = matched_contexts(file, labels, config)
@@ -94,6 +94,9 @@ def preprocess(config: PerturbDataset, raw: Path, output: Path) -> None:
         repairs=(*labels.repairs, *chosen.repairs),
         source_sha256=sha256,
         digest="",
+        reading=Reading(
+            config.layer, config.genes.name, config.obs.model_dump(), config.neighbours
+        ),
     )
     pca = Pca(torch.from_numpy(mean).float(), torch.from_numpy(components).float())
     describe_folder(output, table, niche, pca, schema)
@@ -110,18 +113,6 @@ def _raw_file(raw: Path) -> tuple[Path, str]:
         return raw / first["name"], first["sha256"]
     except (OSError, ValueError, LookupError, TypeError):
         raise UserError(f"{file} is missing or damaged; rerun weir fetch") from None
-
-
-def _check_positions(cells: RawCells, labels: Labels, config: PerturbDataset) -> None:
-    if cells.positions is None:
-        return
-    lost = ~np.isfinite(cells.positions[labels.rows]).all(1)
-    if lost.any():
-        name = cells.obs.index[labels.rows[lost.argmax()]]
-        raise UserError(
-            f"{cells.file}, cell {name!r}: obsm[{config.obs.spatial!r}] has no finite position "
-            f"({int(lost.sum())} such cells); mend them or unset `obs.spatial`"
-        )
 
 
 def _drop_unseen(

@@ -72,6 +72,23 @@ class LibraryLaw:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How the raw file was read, so that a user's new file can be read in the same way.
+
+    Attributes:
+        layer: where the counts lie; see the dataset node.
+        gene_names: column of `var` with the names, None for the index.
+        obs: name of the column, key or value of each setting in `obs` of the dataset node.
+        neighbours: cells of a spatial neighbourhood.
+    """
+
+    layer: str | None
+    gene_names: str | None
+    obs: dict[str, str | None]
+    neighbours: int
+
+
+@dataclass(frozen=True)
 class Schema(SchemaFile):
     """A processed set of perturbed cells.
 
@@ -93,6 +110,7 @@ class Schema(SchemaFile):
         repairs: what was changed, in order.
         source_sha256: SHA-256 of the raw file.
         digest: SHA-256 of the folder's arrays.
+        reading: how the raw file was read; None if it was by an earlier version.
     """
 
     task: Literal["perturb"]
@@ -112,3 +130,4 @@ class Schema(SchemaFile):
     repairs: tuple[Repair, ...]
     source_sha256: str
     digest: str
+    reading: Reading | None = None
