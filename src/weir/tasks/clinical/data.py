@@ -108,8 +108,8 @@ def load(folder: Path) -> ClinicalData:
         static = np.load(folder / STATIC)
         store = EventStore.load(
             folder,
-            torch.tensor([0.0, *(code.mean for code in schema.codes)]),
-            torch.tensor([1.0, *(code.sd for code in schema.codes)]),
+            torch.tensor([float("nan"), *(code.mean for code in schema.codes)]),
+            torch.tensor([float("nan"), *(code.sd for code in schema.codes)]),
         )
         columns = {
             name: torch.from_numpy(frame[name].to_numpy(kind).copy())

@@ -124,37 +124,38 @@ class RecordSet:
         store, table = self.store, self.table
         rows = self.rows[items.to(self.rows.device)]
         device = rows.device
-        first, last = table.first_set[rows], table.last_set[rows]
-        set_count = last - first
-        first_event = store.set_first[first]
-        event_count = store.set_first[last] - first_event
-        sets, events = torch.stack([set_count.sum(), event_count.sum()]).tolist()
-        # What lies between a record's place in the store and its place in the batch.
-        set_gap = first - (set_count.cumsum(0) - set_count)
-        event_gap = first_event - (event_count.cumsum(0) - event_count)
-        set_record = torch.arange(len(rows), device=device).repeat_interleave(
-            set_count, output_size=sets
-        )
-        place = torch.arange(sets, device=device) + set_gap[set_record]
-        size = store.set_first[place + 1] - store.set_first[place]
-        event_set = torch.arange(sets, device=device).repeat_interleave(size, output_size=events)
-        event = torch.arange(events, device=device) + event_gap.repeat_interleave(
-            event_count, output_size=events
-        )
+        # `index_select` and `_owner` are several times faster than indexing and repeating.
+        first = table.first_set.index_select(0, rows)
+        last = table.last_set.index_select(0, rows)
+        count, start = last - first, store.set_first.index_select(0, first)
+        stop = store.set_first.index_select(0, last)
+        sets, events = torch.stack([count.sum(), (stop - start).sum()]).tolist()
+        before = count.cumsum(0) - count
+        set_record = _owner(before, sets)
+        place = torch.arange(sets, device=device) + (first - before).index_select(0, set_record)
+        start = store.set_first.index_select(0, place)
+        size = store.set_first.index_select(0, place + 1) - start
+        before = size.cumsum(0) - size
+        event_set = _owner(before, events)
+        event = torch.arange(events, device=device)
+        event += (start - before).index_select(0, event_set)
         code = store.code(event)
-        value = (store.values[event] - store.mean[code]) / store.sd[code]
-        measured = ~value.isnan() & (code > 0)
-        time = (store.set_time[place] - table.origin[rows][set_record]) / 60
+        value = store.values.index_select(0, event)
+        value -= store.mean.index_select(0, code)
+        value /= store.sd.index_select(0, code)
+        measured = ~value.isnan()
+        origin = table.origin.index_select(0, rows).index_select(0, set_record)
+        time = (store.set_time.index_select(0, place) - origin) / 60
         return Records(
             code=code,
-            value=value.masked_fill(~measured, 0.0),
+            value=value.nan_to_num_(0.0),
             measured=measured,
             event_set=event_set,
             time=time.float(),
             set_record=set_record,
-            static=table.static[rows],
+            static=table.static.index_select(0, rows),
             end=self._end(rows),
-            outcome=table.outcome[rows],
+            outcome=table.outcome.index_select(0, rows),
         )
 
     def all(self) -> Iterator[tuple[Tensor, Records]]:
@@ -180,3 +181,15 @@ class RecordSet:
 
     def _end(self, rows: Tensor) -> Tensor:
         return ((self.table.prediction[rows] - self.table.origin[rows]) / 60).float()
+
+
+def _owner(first: Tensor, total: int) -> Tensor:
+    """Which owner has each of `total` places, `[total]` int64, ascending.
+
+    Args:
+        first: `[owner]` int64, ascending: the place where an owner's begin; the same as the next
+            one's for an owner of none.
+    """
+    begins = torch.zeros(total + 1, dtype=torch.int64, device=first.device)
+    begins.index_add_(0, first, torch.ones_like(first))
+    return begins[:total].cumsum(0) - 1

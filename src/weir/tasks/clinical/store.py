@@ -33,7 +33,8 @@ class EventStore:
         values: `[event]` float32, clinical units, NaN where there is none.
         set_first: `[set + 1]` int64: the first event of each set.
         set_time: `[set]` float64: minutes since the subject's first event.
-        mean: `[code + 1]` float32, of the training values; row 0 is for unknown codes.
+        mean: `[code + 1]` float32, of the training values; row 0, of unknown codes, is NaN, so that
+            their values count as missing.
         sd: `[code + 1]` float32, likewise.
     """
 
@@ -46,7 +47,7 @@ class EventStore:
 
     def code(self, events: Tensor) -> Tensor:
         """`[n]` int64, codes of the events numbered `events` (`[n]` int64)."""
-        codes = self.codes[events]
+        codes = self.codes.index_select(0, events)
         return codes.long() & (0xFFFF if codes.dtype == torch.int16 else 0xFFFFFFFF)
 
     def to(self, device: torch.device | str) -> EventStore:
