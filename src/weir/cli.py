@@ -117,11 +117,31 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("model", type=Path, help="model folder, such as results/distill/x-s0")
     command.add_argument("--perturb", required=True, help="NAME, NAME=DOSE, or several with '+'")
     command.add_argument("--context", help="cells of which context (default: of all)")
-    command.add_argument("--cells", type=int, default=1000, help="how many (default: 1000)")
+    command.add_argument("--samples", type=int, help="how many (default: 1000)")
     command.add_argument("--estimand", choices=("edit", "population"), help="default: the model's")
     command.add_argument("--steps", type=int, help="solver steps (default: the model's)")
     command.add_argument("--seed", type=int, default=0, help="of the cells (default: 0)")
     command.add_argument("--output", type=Path, required=True, help="the .h5ad to write")
+    own = command.add_argument_group("your own cells", "instead of those the model was trained on")
+    own.add_argument("--cells", type=Path, metavar="FILE", help=".h5ad with raw counts")
+    own.add_argument(
+        "--obs",
+        action="append",
+        default=[],
+        metavar="SETTING=NAME",
+        help="column of cell_type, batch, perturbation, ... if not the model's; may be repeated",
+    )
+    own.add_argument("--layer", help="where the counts lie: X, raw or a layer's name")
+    own.add_argument("--gene-names", metavar="COLUMN", help="column of var with the genes' names")
+    own.add_argument("--fill-missing", action="store_true", help="count missing genes as zero")
+    own.add_argument("--all-cells", action="store_true", help="not only control cells")
+    own.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        choices=("missing", "empty_cells"),
+        help="leave such cells out instead of refusing the file; may be repeated",
+    )
 
     command = add("ui", "ui", "open the MLflow UI of this repository on loopback")
     command.add_argument("--port", type=int, default=5000, help="default: 5000, or the next free")

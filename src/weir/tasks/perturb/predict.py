@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from weir.config.problems import suggest
 from weir.errors import UserError
+from weir.tasks.perturb.baselines.ceilings import Ceiling
 from weir.tasks.perturb.export import Export
 from weir.tasks.perturb.generation import generate
 from weir.tasks.perturb.responder import estimand_of
@@ -52,8 +53,7 @@ def predict(
         UserError: unknown perturbation or context, no dose where one is needed, or a model that
             makes no cells.
     """
-    if not hasattr(model, "respond"):
-        raise UserError(f"{name} makes no cells; name a stage2, joint, distill or baseline folder")
+    answers(model, name)
     target = doses_of(perturb, data.schema)
     controls = sources(data, context)
     generator = torch.Generator(controls.rows.device).manual_seed(seed)
@@ -73,6 +73,19 @@ def predict(
     export.add(perturb, context or "all", made, target)
     export.write(output)
     return f"{output}: {len(made.rows)} cells under {perturb}, estimand {kind}"
+
+
+def answers(model: nn.Module, name: str) -> None:
+    """Check that a model makes cells from control cells alone.
+
+    Raises:
+        UserError: it is a first stage, or a ceiling.
+    """
+    if not hasattr(model, "respond") or isinstance(model, Ceiling):
+        raise UserError(
+            f"{name} makes no cells from others; name a stage2, joint or distill folder, or a "
+            "baseline that is no ceiling"
+        )
 
 
 def doses_of(text: str, schema: Schema) -> Tensor:

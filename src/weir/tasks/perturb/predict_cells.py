@@ -1,0 +1,184 @@
+"""A user's own cells under a perturbation, for `weir predict --cells`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor, nn
+
+from weir.config.problems import suggest
+from weir.errors import UserError
+from weir.flows.solvers import require_finite
+from weir.tasks.perturb.cells import Cells
+from weir.tasks.perturb.cells_file import CellsFile
+from weir.tasks.perturb.new_cells import NewCells, open_new_cells
+from weir.tasks.perturb.new_context import LEAST, NewContext, enter, learn
+from weir.tasks.perturb.predict import answers, doses_of
+from weir.tasks.perturb.responder import Generated, estimand_of
+from weir.tasks.perturb.schema import Schema
+from weir.training.progress import Progress
+
+if TYPE_CHECKING:
+    from weir.tasks.perturb.request import Request
+
+
+@torch.no_grad()
+def predict_cells(
+    model: nn.Module,
+    schema: dict[str, Any],
+    file: Path,
+    output: Path,
+    *,
+    request: Request,
+    name: str,
+    perturb: str,
+    context: str | None = None,
+    estimand: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+) -> tuple[str, ...]:
+    """Write one generated cell for each cell of a file; what the model was trained on is not asked.
+
+    The file is read in pieces; what is generated of a piece is written before the next is read.
+
+    Args:
+        model: a flow, a student or a baseline, in evaluation mode, on the CPU.
+        schema: of the model's card.
+        file: an `.h5ad` with raw counts.
+        output: the file to write; it has the obs of the cells, and columns `weir_...`.
+        request: what the user says of the file.
+        name: of the model, for the file.
+        perturb: see `predict.predict`.
+        context: takes the cells of one context.
+        estimand: see `Responder.respond`.
+        steps: see `Responder.respond`.
+        seed: of the cells.
+
+    Returns:
+        what was done and should be known, a line each; the last is of the output.
+
+    Raises:
+        UserError: the question or the file makes no sense; one line.
+    """
+    answers(model, name)
+    known = _schema(schema, name)
+    target = doses_of(perturb, known)
+    kind = estimand_of(model, estimand)
+    with open_new_cells(file, known, request) as cells:
+        cells = _of_context(cells, context)
+        notes = list(cells.notes)
+        learnt = _learn_contexts(model, cells, notes)
+        about = {"model": name, "estimand": kind, "seed": seed, "perturb": perturb}
+        obs = _obs(cells, about)
+        about |= {"cells": file.name, "sha256": cells.sha256, "scale": known.scale}
+        generator = torch.Generator().manual_seed(seed)
+        progress = Progress(f"predict {perturb}", len(cells), noun="cell")
+        with CellsFile(output, obs, known.genes, about) as written:
+            for items, batch in cells.pieces():
+                parts = []
+                for which, some in _by_context(cells, items):
+                    if getattr(model, "anchor", None) is not None:
+                        enter(model, learnt.get(which))
+                    parts.append(
+                        (
+                            some,
+                            model.respond(
+                                _take(batch, some),
+                                target.expand(len(some), -1),
+                                steps=steps,
+                                estimand=estimand,
+                                generator=generator,
+                            ),
+                        )
+                    )
+                written.add(_in_order(parts))
+                progress.update(items.stop)
+        progress.close()
+    return (*notes, f"{output}: {len(cells)} cells under {perturb}, estimand {kind}")
+
+
+def _schema(schema: dict[str, Any], name: str) -> Schema:
+    try:
+        return TypeAdapter(Schema).validate_python(schema)
+    except ValidationError:
+        raise UserError(f"{name} is of another version of weir; train it again") from None
+
+
+def _of_context(cells: NewCells, context: str | None) -> NewCells:
+    if context is None:
+        return cells
+    mask = cells.context == context
+    if not mask.any():
+        raise UserError(
+            f"--context {context}: {cells.raw.file} has no cell of that context; "
+            f"{suggest(context, sorted(set(cells.context)))}"
+        )
+    return cells.keep(mask)
+
+
+def _learn_contexts(
+    model: nn.Module, cells: NewCells, notes: list[str]
+) -> dict[str, NewContext | None]:
+    """Contexts that the model does not know, if it asks for their means; None for small ones."""
+    names = sorted(set(cells.context[cells.place == 0]))
+    if getattr(model, "anchor", None) is None or not names:
+        return {}
+    random = np.random.default_rng(0)
+    most = model.reference.counts.shape[1]
+    found: dict[str, NewContext | None] = {}
+    small = []
+    for name in names:
+        mask = cells.context == name
+        if mask.sum() < LEAST:
+            found[name] = None
+            small.append(name)
+            continue
+        group = cells.keep(mask)
+        kept = np.zeros(len(group), bool)
+        kept[random.permutation(len(group))[:most]] = True
+        share = torch.zeros(len(group.columns), dtype=torch.float64)
+        some = []
+        for items, batch in group.pieces():
+            share += (batch.counts / batch.library[:, None]).sum(0, dtype=torch.float64)
+            some.append(_take(batch, torch.from_numpy(np.flatnonzero(kept[items]))))
+        controls = Cells(*(torch.cat(field) for field in zip(*some, strict=True)))
+        found[name] = learn(model, (share / len(group)).float(), controls)
+    if small:
+        notes.append(
+            f"{cells.raw.file}: new contexts with less than {LEAST} cells are not anchored: "
+            f"{', '.join(map(repr, small[:8]))}"
+        )
+    return found
+
+
+def _obs(cells: NewCells, about: dict[str, Any]) -> pd.DataFrame:
+    """The cells' own rows of obs, and what was asked of them."""
+    obs = cells.raw.obs.iloc[cells.rows].copy()
+    obs["weir_context"] = pd.Categorical(cells.context.astype(str))
+    for key, value in about.items():
+        obs[f"weir_{key}"] = pd.Categorical([value] * len(obs))
+    return obs
+
+
+def _by_context(cells: NewCells, items: slice) -> list[tuple[str, Tensor]]:
+    """Contexts in a piece, and the numbers in it of their cells."""
+    names = cells.context[items]
+    return [(name, torch.from_numpy(np.flatnonzero(names == name))) for name in sorted(set(names))]
+
+
+def _take(cells: Cells, items: Tensor) -> Cells:
+    return Cells(*(field[items] for field in cells))
+
+
+def _in_order(parts: list[tuple[Tensor, Generated]]) -> Generated:
+    """The answers to the contexts of a piece, in the order of its cells."""
+    order = torch.cat([some for some, _ in parts]).argsort()
+    expression = torch.cat([made.expression for _, made in parts])[order]
+    require_finite(expression, "generated cell", "after the model")
+    counts = [made.counts for _, made in parts if made.counts is not None]
+    return Generated(expression, torch.cat(counts)[order] if len(counts) == len(parts) else None)
