@@ -90,6 +90,27 @@ def couple(
     return found.to(target.device)
 
 
+def beside_niche(latent: Tensor, niche: Tensor) -> Tensor:
+    """Latents with their places as further coordinates, `[cell, event + niche]`.
+
+    A response that differs from place to place can be told from the differences between cells
+    only if partners come from like places (Chemseddine et al. 2024, "Conditional Wasserstein
+    distances"; Kerrigan et al. 2024, "Dynamic conditional optimal transport"). Features of the
+    niche that vary are standardised, and count as much as the latents do together.
+
+    Args:
+        latent: `[cell, event]`.
+        niche: `[cell, niche]`.
+    """
+    deviation = niche.std(0, correction=0)
+    varies = deviation > 1e-6
+    if not varies.any():
+        return latent
+    place = niche[:, varies] / deviation[varies]
+    total = latent.var(0, correction=0).sum()
+    return torch.cat([latent, place * (total / place.shape[1]).sqrt()], 1)
+
+
 def _parts(numbers: np.ndarray, size: int) -> list[np.ndarray]:
     return np.array_split(numbers, max(1, -(-len(numbers) // size)))
 

@@ -227,6 +227,7 @@ class CellFlow(FlowModel):
             self.conditions,
             self.latent_sd,
             paired=self.start == "control",
+            placed=self.effect.niche is not None,
             balance=how.balance,
             coupling=how.coupling,
             rounds=how.rounds,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from weir.flows.paths import TimeLaw
 from weir.tasks.perturb import stage1
-from weir.tasks.perturb.coupling import couple_groups
+from weir.tasks.perturb.coupling import beside_niche, couple_groups
 from weir.tasks.perturb.flow_loss import decaying, endpoints, grouped_energy, matching_loss
 from weir.tasks.perturb.latents import CellQuery
 from weir.tasks.perturb.stage2 import assemble, fit
@@ -111,11 +111,16 @@ class JointObjective(Objective):
         place = model.contexts[batch.batch, batch.cell_type]
         _, kind = batch.doses.unique(dim=0, return_inverse=True)
         kind = torch.where((batch.doses > 0).any(-1), kind + 1, 0)
-        target, source = self._pairs(mean.detach(), place, kind)
+        paired = mean.detach()
+        if model.effect.niche is not None:
+            paired = beside_niche(paired, cells.niche)
+        target, source = self._pairs(paired, place, kind)
         if not len(target):
             # No pair in this batch; the sum keeps the graph, so that every gradient exists.
             return 0 * (mean.sum() + deviation.sum()), None
-        condition = model.condition(CellQuery(cells.take(source), batch.doses[target]))
+        condition = model.condition(
+            CellQuery(cells.take(source)._replace(niche=cells.niche[target]), batch.doses[target])
+        )
         condition = condition._replace(mean=mean[source], deviation=deviation[source])
         start, end = endpoints(model, condition, mean[target], deviation[target], self.draws)
         ones = torch.ones(len(target), device=mean.device)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from weir.errors import UserError
 from weir.tasks.perturb.context import Codes
-from weir.tasks.perturb.coupling import CouplingName, couple_groups
+from weir.tasks.perturb.coupling import CouplingName, beside_niche, couple_groups
 
 if TYPE_CHECKING:
     from weir.tasks.perturb.cell_code import CellCode
@@ -70,7 +70,8 @@ class LatentBatch(NamedTuple):
     """Training items: a query, and a cell that answers it.
 
     Attributes:
-        query: the source cell (its partner, or the cell itself) and the doses of the cell.
+        query: the source cell (its partner, or the cell itself), and the doses and the niche of
+            the cell.
         mean: `[item, d_int]`, of the cell's intrinsic latent.
         log_variance: `[item, d_int]`.
         group: `[item]` int64; cells of one context and condition share a number.
@@ -135,11 +136,11 @@ class LatentSet:
         items = items.to(self.targets.device)
         cells = self.targets[items]
         turn = torch.randint(self.sources.shape[1], items.shape, device=items.device)
+        sources = self.cells.take(self.sources[items, turn])
+        # What is learnt of a place is what cells there became, wherever their partner sits.
+        sources = sources._replace(niche=self.cells.niche[cells])
         return LatentBatch(
-            CellQuery(
-                self.cells.take(self.sources[items, turn]),
-                self.conditions[self.condition[cells]],
-            ),
+            CellQuery(sources, self.conditions[self.condition[cells]]),
             self.cells.mean[cells],
             self.cells.log_variance[cells],
             self.group[cells],
@@ -154,6 +155,7 @@ def latent_set(
     unit: Tensor,
     *,
     paired: bool,
+    placed: bool = False,
     balance: float = 0.0,
     coupling: CouplingName = "optimal",
     rounds: int = 8,
@@ -169,6 +171,7 @@ def latent_set(
         unit: `[d_int]`, scale of each coordinate in the distances of the coupling.
         paired: items are the perturbed cells, each with controls as sources; otherwise all
             cells, each its own source.
+        placed: pair cells of like places, see `weir.tasks.perturb.coupling.beside_niche`.
         balance: 0 weighs cells alike, 1 weighs groups of context and condition alike.
         coupling: see `weir.tasks.perturb.coupling.couple`.
         rounds: likewise.
@@ -183,8 +186,9 @@ def latent_set(
     condition, context = cells.condition.to(on), cells.context.to(on)
     group = context * len(conditions) + condition
     if paired:
+        latent = encoded.mean / unit
         targets, sources = couple_groups(
-            encoded.mean / unit,
+            beside_niche(latent, encoded.niche) if placed else latent,
             context,
             condition,
             method=coupling,
