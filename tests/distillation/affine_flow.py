@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from weir.distillation.pairs import PairSet, knot_times, sample_pairs
 from weir.flows.model import FlowModel
+from weir.flows.paths import Path
 
 
 class ToyBatch(NamedTuple):
@@ -47,6 +48,7 @@ class ToyFlow(FlowModel):
     """
 
     event = (2,)
+    path = Path("linear")
     steps = 50
     solver = "heun"
 

@@ -20,6 +20,8 @@ FlowRef = Annotated[str, StringConstraints(pattern=r"^(stage2|joint)/[a-z0-9]+(-
 
 Solver = Literal["euler", "midpoint", "heun", "dopri5"]
 
+DistillMethod = Literal["regression", "endpoint", "energy", "meanflow", "consistency", "match_mean"]
+
 
 class Teacher(Config):
     """Samples of a trained flow, stored to be distilled."""
@@ -32,7 +34,9 @@ class Teacher(Config):
         None, description="Training conditions sampled, evenly spaced; null takes all."
     )
     knots: NonNegativeInt = Field(
-        0, description="Stored points along each trajectory, ends excluded; `endpoint` needs some."
+        0,
+        description="Stored points along each trajectory, ends excluded; `endpoint` and "
+        "`consistency` need some.",
     )
 
 
@@ -40,13 +44,18 @@ class Distill(Config):
     """A student that jumps from noise to sample in one or a few network calls."""
 
     teacher: NodeName = Field(description="The teacher node whose samples are imitated.")
-    method: Literal["regression", "endpoint", "energy", "match_mean"] = Field(
+    method: DistillMethod = Field(
         "regression",
         description="Objective; `match_mean` only shows why matching means destroys the spread.",
     )
+    target: Literal["teacher", "data"] = Field(
+        "teacher",
+        description="For `consistency`: neighbours on the stored trajectories, or on the path "
+        "between fresh noise and a stored output.",
+    )
     draws: PositiveInt = Field(4, ge=1, description="Samples of each condition in a batch.")
     energy_weight: float = Field(
-        0.0, ge=0, description="Weight of the energy score added to `regression` or `endpoint`."
+        0.0, ge=0, description="Weight of the energy score added; not for `energy`, `match_mean`."
     )
     held_out: float = Field(
         0.1, gt=0, lt=1, description="Share of the conditions, the last ones, that select it."

@@ -30,7 +30,7 @@ class EndpointObjective(StudentObjective):
         super().__init__(model, energy_weight=energy_weight)
         self.huber = huber
 
-    def loss(self, pairs: PairBatch, condition: Any) -> Tensor:
+    def loss(self, pairs: PairBatch, condition: Any, progress: float) -> Tensor:
         """Distance of the student's jumps from the teacher's, between random knots."""
         conditions, draws, points = pairs.path.shape[:3]
         chance = torch.rand(4, conditions, draws, device=pairs.path.device)
@@ -38,15 +38,8 @@ class EndpointObjective(StudentObjective):
         begin = torch.where(chance[1] < 0.25, 0, begin)
         later = begin + 1 + (chance[2] * (points - 1 - begin)).long()
         end = torch.where(chance[3] < 0.5, points - 1, later.clamp(max=points - 1))
-        here, there = _point(pairs.path, begin), _point(pairs.path, end)
+        here, there = pairs.point(begin), pairs.point(end)
         r, t = pairs.times[begin], pairs.times[end]
         size = (t - r).reshape(conditions, draws, *(1,) * (here.ndim - 2))
         jumped = here + size * self.model.jump(here, r, t, condition)
         return pseudo_huber(jumped - there, self.huber)
-
-
-def _point(path: Tensor, index: Tensor) -> Tensor:
-    """`path[i, j, index[i, j]]` for every condition i and draw j."""
-    rows = torch.arange(path.shape[0], device=path.device)[:, None]
-    columns = torch.arange(path.shape[1], device=path.device)
-    return path[rows, columns, index]

@@ -16,6 +16,6 @@ class EnergyObjective(StudentObjective):
     For stochastic teachers, or where pairs are few; at least two draws per condition.
     """
 
-    def loss(self, pairs: PairBatch, condition: Any) -> Tensor:
+    def loss(self, pairs: PairBatch, condition: Any, progress: float) -> Tensor:
         """Scores of the student's draws with the teacher's as truths."""
         return energy_loss(fresh_draws(self.model, pairs, condition), pairs.output)

@@ -18,7 +18,7 @@ class MatchMeanObjective(StudentObjective):
     expected distance by giving up its own. Nothing in the loss asks for spread.
     """
 
-    def loss(self, pairs: PairBatch, condition: Any) -> Tensor:
+    def loss(self, pairs: PairBatch, condition: Any, progress: float) -> Tensor:
         """Mean squared difference of the means over draws."""
         made = fresh_draws(self.model, pairs, condition)
         return functional.mse_loss(made.mean(1), pairs.output.mean(1))

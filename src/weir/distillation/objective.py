@@ -31,15 +31,15 @@ class StudentObjective(Objective):
         self.model = model
         self.energy_weight = energy_weight
 
-    def loss(self, pairs: PairBatch, condition: Any) -> Tensor:
-        """The scalar to minimise."""
+    def loss(self, pairs: PairBatch, condition: Any, progress: float) -> Tensor:
+        """The scalar to minimise, at a share of the training done."""
         raise NotImplementedError
 
     def forward(self, batch: PairBatch, progress: float) -> dict[str, Tensor]:
         """`loss`; when evaluating also `crps`, `energy` of one-step draws against the teacher's."""
         condition = self.model.condition(batch.batch)
         batch = batch.coloured(self.model, condition)
-        loss = self.loss(batch, condition)
+        loss = self.loss(batch, condition, progress)
         if self.energy_weight:
             made = fresh_draws(self.model, batch, condition)
             loss = loss + self.energy_weight * energy_loss(made, batch.output)

@@ -70,6 +70,12 @@ class PairBatch(NamedTuple):
         """`[condition, draw, *event]`."""
         return self.path[:, :, -1]
 
+    def point(self, index: Tensor) -> Tensor:
+        """`path[i, j, index[i, j]]` for every condition i and draw j; index `[condition, draw]`."""
+        rows = torch.arange(self.path.shape[0], device=self.path.device)[:, None]
+        columns = torch.arange(self.path.shape[1], device=self.path.device)
+        return self.path[rows, columns, index]
+
 
 def white_noise(seed: int, items: Tensor, draws: int, event: tuple[int, ...]) -> Tensor:
     """Standard normal noise `[item, draw, *event]` that depends on (seed, item, draw) alone.

@@ -26,7 +26,7 @@ class RegressionObjective(StudentObjective):
         super().__init__(model, energy_weight=energy_weight)
         self.huber = huber
 
-    def loss(self, pairs: PairBatch, condition: Any) -> Tensor:
+    def loss(self, pairs: PairBatch, condition: Any, progress: float) -> Tensor:
         """Distance of the student's outputs from the teacher's, for the same noise."""
         made = one_step(self.model, pairs.noise, condition)
         return pseudo_huber(made - pairs.output, self.huber)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from weir.flows.paths import Path
 from weir.flows.solvers import Solution, SolverName, integrate, nfe, require_finite
 
 Condition = TypeVar("Condition", bound=tuple)
@@ -21,11 +22,12 @@ def take(condition: Condition, items: Tensor | slice) -> Condition:
 class FlowModel(nn.Module):
     """A conditional flow from noise (t = 0) to data (t = 1) in a space of events.
 
-    Subclasses set `event` and implement `condition`, `colour`, `velocity` and `decode`.
+    Subclasses set `event` and `path` and implement `condition`, `colour`, `velocity` and `decode`.
     Tensors of events have axes `[condition, draw, *event]`.
 
     Attributes:
         event: shape of one event.
+        path: between noise and data, on which the flow is trained.
         steps: solver steps when a caller names none.
         solver: solver when a caller names none.
         student: whether `velocity` accepts a step size, which makes the model a student that
@@ -33,6 +35,7 @@ class FlowModel(nn.Module):
     """
 
     event: tuple[int, ...]
+    path: Path
     steps: int = 4
     solver: SolverName = "midpoint"
     student: bool = False

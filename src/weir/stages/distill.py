@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from weir.distillation.consistency import ConsistencyObjective
 from weir.distillation.endpoint import EndpointObjective
 from weir.distillation.energy import EnergyObjective
 from weir.distillation.match_mean import MatchMeanObjective
+from weir.distillation.meanflow import MeanFlowObjective
 from weir.distillation.objective import StudentObjective
 from weir.distillation.pairs import PairSet
 from weir.distillation.regression import RegressionObjective
@@ -43,9 +45,9 @@ def run(
             f"distill.{name}.draws: is {config.draws}, but the teacher stored "
             f"{pairs.output.shape[1]}; lower it or raise teacher.{config.teacher}.draws"
         )
-    if config.method == "endpoint" and len(pairs.times) < 3:
+    if needs_knots(config) and len(pairs.times) < 3:
         raise UserError(
-            f"distill.{name}.method: endpoint needs stored knots; set "
+            f"distill.{name}.method: {config.method} needs stored knots; set "
             f"teacher.{config.teacher}.knots"
         )
     torch.manual_seed(seed)
@@ -62,7 +64,12 @@ def run(
         chain={"teacher": settings},
     )
     train_and_save(
-        objective(config, student), (training, held_out), config.training, card, paths, tracker
+        objective(config, student, teacher),
+        (training, held_out),
+        config.training,
+        card,
+        paths,
+        tracker,
     )
 
 
@@ -108,17 +115,24 @@ def divide(pairs: PairSet, config: Distill) -> tuple[PairSet, PairSet]:
     return some(slice(0, cut), config.draws), some(slice(cut, None), None)
 
 
-def objective(config: Distill, student: FlowModel) -> StudentObjective:
+def needs_knots(config: Distill) -> bool:
+    """Whether the method looks at points between noise and output."""
+    stored = config.method == "consistency" and config.target == "teacher"
+    return stored or config.method == "endpoint"
+
+
+def objective(config: Distill, student: FlowModel, teacher: FlowModel) -> StudentObjective:
     """The node's distillation objective."""
+    robust: Any = {"huber": config.huber, "energy_weight": config.energy_weight}
     match config.method:
         case "regression":
-            return RegressionObjective(
-                student, huber=config.huber, energy_weight=config.energy_weight
-            )
+            return RegressionObjective(student, **robust)
         case "endpoint":
-            return EndpointObjective(
-                student, huber=config.huber, energy_weight=config.energy_weight
-            )
+            return EndpointObjective(student, **robust)
+        case "meanflow":
+            return MeanFlowObjective(student, teacher, **robust)
+        case "consistency":
+            return ConsistencyObjective(student, target=config.target, **robust)
         case "energy":
             return EnergyObjective(student)
         case _:
