@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import perturb_chain
 import pytest
 from chain import CHAIN, PARAMS, run_chain
 
@@ -58,6 +59,13 @@ def weir(repository: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., O
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository in which every stage has run."""
     return run_chain(tmp_path_factory.mktemp("finished"), PARAMS, CHAIN)
+
+
+@pytest.fixture(scope="session")
+def dish(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of perturbed cells in which every stage has run; not to be changed."""
+    root = tmp_path_factory.mktemp("dish")
+    return run_chain(root, perturb_chain.PARAMS, perturb_chain.CHAIN)
 
 
 @pytest.fixture

@@ -9,17 +9,9 @@ import anndata
 import numpy as np
 import pytest
 import torch
-from chain import run_chain
-from perturb_chain import CHAIN, PARAMS
 
 import weir as package
 from weir.cli import main
-
-
-@pytest.fixture(scope="module")
-def dish(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository in which every stage has run."""
-    return run_chain(tmp_path_factory.mktemp("dish"), PARAMS, CHAIN)
 
 
 def document(dish: Path, run: str) -> dict:
@@ -81,12 +73,12 @@ def test_prediction_of_what_was_not_measured(
     monkeypatch.chdir(dish)
     file = tmp_path / "made.h5ad"
     words = ["predict", "results/distill/onestep-f0-s0", "--output", str(file)]
-    assert main([*words, "--perturb", "A=0.3+B=7", "--context", "type1", "--cells", "9"]) == 0
+    assert main([*words, "--perturb", "A=0.3+B=7", "--context", "type1", "--samples", "9"]) == 0
     assert anndata.read_h5ad(file).n_obs == 9
     for bad, problem in (
         (["--perturb", "C"], "there is no perturbation 'C'"),
         (["--perturb", "A=1", "--estimand", "population"], "only edits cells"),
-        (["--perturb", "A=1", "--cells", "0"], "at least one cell"),
+        (["--perturb", "A=1", "--samples", "0"], "at least one cell"),
     ):
         capfd.readouterr()
         assert main([*words, *bad]) == 2

@@ -121,39 +121,39 @@ def _of_context(cells: NewCells, context: str | None) -> NewCells:
     return cells.keep(mask)
 
 
-def _learn_contexts(
-    model: nn.Module, cells: NewCells, notes: list[str]
-) -> dict[str, NewContext | None]:
-    """Contexts that the model does not know, if it asks for their means; None for small ones."""
-    names = sorted(set(cells.context[cells.place == 0]))
-    if getattr(model, "anchor", None) is None or not names:
+def _learn_contexts(model: nn.Module, cells: NewCells, notes: list[str]) -> dict[str, NewContext]:
+    """Contexts that the model does not know and that have cells enough, if it needs their means."""
+    new = cells.place == 0
+    if getattr(model, "anchor", None) is None or not new.any():
         return {}
-    random = np.random.default_rng(0)
-    most = model.reference.counts.shape[1]
-    found: dict[str, NewContext | None] = {}
-    small = []
-    for name in names:
-        mask = cells.context == name
-        if mask.sum() < LEAST:
-            found[name] = None
-            small.append(name)
-            continue
-        group = cells.keep(mask)
-        kept = np.zeros(len(group), bool)
-        kept[random.permutation(len(group))[:most]] = True
-        share = torch.zeros(len(group.columns), dtype=torch.float64)
-        some = []
-        for items, batch in group.pieces():
-            share += (batch.counts / batch.library[:, None]).sum(0, dtype=torch.float64)
-            some.append(_take(batch, torch.from_numpy(np.flatnonzero(kept[items]))))
-        controls = Cells(*(torch.cat(field) for field in zip(*some, strict=True)))
-        found[name] = learn(model, (share / len(group)).float(), controls)
-    if small:
+    names, number, size = np.unique(
+        cells.context[new].astype(str), return_inverse=True, return_counts=True
+    )
+    if (size < LEAST).any():
         notes.append(
             f"{cells.raw.file}: new contexts with less than {LEAST} cells are not anchored: "
-            f"{', '.join(map(repr, small[:8]))}"
+            f"{', '.join(map(repr, names[size < LEAST][:8].tolist()))}"
         )
-    return found
+    cells = cells.keep(new)
+    # Of each context as many as the model has of a known one, drawn at random.
+    order = np.random.default_rng(0).permutation(len(cells))
+    rank = np.empty(len(cells), "int64")
+    rank[order] = pd.Series(number[order]).groupby(number[order]).cumcount()
+    kept = rank < model.reference.counts.shape[1]
+    shares = torch.zeros(len(names), len(cells.columns), dtype=torch.float64)
+    some: list[Cells] = []
+    for items, batch in cells.pieces():
+        group = torch.from_numpy(number[items])
+        shares.index_add_(0, group, (batch.counts / batch.library[:, None]).double())
+        some.append(_take(batch, torch.from_numpy(np.flatnonzero(kept[items]))))
+    controls = Cells(*(torch.cat(field) for field in zip(*some, strict=True)))
+    means = (shares / torch.from_numpy(size)[:, None]).float()
+    return {
+        str(names[k]): learn(
+            model, means[k], _take(controls, torch.from_numpy(np.flatnonzero(number[kept] == k)))
+        )
+        for k in np.flatnonzero(size >= LEAST)
+    }
 
 
 def _obs(cells: NewCells, about: dict[str, Any]) -> pd.DataFrame:
