@@ -47,7 +47,7 @@ def predict(
         line = ["predict", str(folder), "--perturb", perturb, "--cells", str(file)]
         code = main([*line, "--output", str(output), *words])
         err = capfd.readouterr().err
-        assert code == (0 if output.exists() else 2)
+        assert code == (0 if output.exists() else 2), err
         assert not list(tmp_path.glob(".*.partial"))
         notes = "\n".join(row for row in err.splitlines() if row.startswith("weir:"))
         return (anndata.read_h5ad(output) if code == 0 else None), notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,8 @@ def predict_cells(
         obs = _obs(cells, about)
         about |= {"cells": file.name, "sha256": cells.sha256, "scale": known.scale}
         generator = torch.Generator().manual_seed(seed)
-        progress = Progress(f"predict {perturb}", len(cells), noun="cell")
+        label = f"predict {perturb}"
+        progress = Progress(label, len(cells), noun="cell", stream=sys.stderr)
         with CellsFile(output, obs, known.genes, about) as written:
             for items, batch in cells.pieces():
                 parts = []
