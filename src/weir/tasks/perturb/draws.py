@@ -56,11 +56,14 @@ def _listed(
     Place in the whole, mean and theta of each; of the first, also what is left of the level.
     """
     first = coarse(mean, generator)
-    may = indices(mean > first)
+    # `P(c > 0) <= mean / (1 + curve mean)` for every theta.
+    curve = (0.5 + 0.5 / theta).clamp(max=1)
+    may = indices(mean > (mean * curve).mul_(first).add_(first))
     mu, gene = take(mean, may), may % len(theta)
     shape, far = theta.index_select(0, gene), mu > limit.index_select(0, gene)
+    none = torch.log1p(mu / shape).mul_(-shape)
     # How far below its top a level lies decides zeros without a loss of digits.
-    rest = -torch.expm1(-shape * torch.log1p(mu / shape)) - refined(take(first, may), generator)
+    rest = torch.expm1(none).add_(refined(take(first, may), generator)).neg_()
     on, off = indices((rest > 0) & ~far), indices(far)
     small = (v.index_select(0, on) for v in (may + place, mu, shape, rest))
     return tuple(small), tuple(v.index_select(0, off) for v in (may + place, mu, shape))

@@ -51,7 +51,7 @@ def respond(
     solver: SolverName | None = None,
     estimand: Estimand | None = None,
     generator: torch.Generator | None = None,
-    chunk: int = 512,
+    chunk: int = 1024,
 ) -> Generated:
     """One generated cell per source cell.
 
