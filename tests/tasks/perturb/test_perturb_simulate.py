@@ -19,7 +19,7 @@ from weir.tasks.perturb.dataset_config import PerturbDataset
 from weir.tasks.perturb.law import Law, uniforms
 from weir.tasks.perturb.negative_binomial import quantile
 from weir.tasks.perturb.preprocess import preprocess
-from weir.tasks.perturb.simulate import RAW, draw_law, simulate
+from weir.tasks.perturb.simulate import RAW, dose_table, draw_law, simulate
 from weir.tasks.perturb.simulation_config import Simulation
 
 SETTINGS = Simulation(cells=1500, genes=300, depth=240, cell_types=2, batches=2, seed=3)
@@ -181,3 +181,38 @@ def test_real_data_has_no_law(tmp_path: Path):
     (tmp_path / "law.json").write_text("{}")
     with pytest.raises(UserError, match="is damaged"):
         Law.load(tmp_path)
+
+
+def test_places_change_responses_only():
+    placed = SETTINGS.model_copy(update={"spatial_response": 0.7})
+    law, _, positions = draw_law(placed)
+    parameters = law.parameters
+    assert positions is not None and not parameters.tissue.any()
+    rows, doses = np.arange(40), np.zeros((40, 3), "float32")
+    doses[:, 0] = 10.0
+    factor = law.shift_of(rows, doses) / np.where(parameters.effect[0], parameters.effect[0], 1)
+    hit = parameters.effect[0] != 0
+    strength = parameters.type_factor[0, parameters.cell_type[rows]] / (
+        1 + (parameters.half_dose[0] / 10) ** law.hill
+    )
+    sign = np.sign(parameters.place_factor[0])
+    wanted = strength * np.exp(0.7 * sign * parameters.field[rows])
+    assert np.allclose(factor[:, hit], wanted[:, None], rtol=1e-6)
+    assert np.allclose(law.shift_of(rows, 0 * doses), 0)
+    # A tissue that marks cells anyway is the same tissue, with and without.
+    marked = SETTINGS.model_copy(update={"spatial": 0.5})
+    plain, both = (
+        draw_law(marked.model_copy(update={"spatial_response": size}))[0].parameters
+        for size in (0.0, 0.7)
+    )
+    assert not plain.place_factor.any()
+    for name in ("field", "tissue", "effect", "activity", "depth"):
+        assert np.array_equal(getattr(plain, name), getattr(both, name))
+
+
+def test_a_law_with_places_is_read_back_and_its_twins_are_the_data(tmp_path: Path):
+    simulate(SETTINGS.model_copy(update={"spatial_response": 0.7, "cells": 60}), tmp_path)
+    law, table = Law.load(tmp_path), anndata.read_h5ad(tmp_path / RAW)
+    assert (np.abs(law.parameters.place_factor) == 0.7).all()
+    doses = dose_table(table.obs, law.names.perturbations)
+    assert np.array_equal(law.twins_of(np.arange(60), doses), table.X.toarray())

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
+from perturb_tissue import simulated_tissue, trained_autoencoder, trained_flow
+from torch import Tensor
 
-from weir.config.training import Training
 from weir.stages.model_folder import ModelCard
-from weir.tasks.perturb import stage1, stage2
-from weir.tasks.perturb.data import PerturbData, load
-from weir.tasks.perturb.dataset_config import PerturbDataset
+from weir.tasks.perturb.cells import CellSet
+from weir.tasks.perturb.coupling import beside_niche
+from weir.tasks.perturb.data import PerturbData
+from weir.tasks.perturb.expression import log_normalise
 from weir.tasks.perturb.flow import CellFlow
-from weir.tasks.perturb.flow_config import PerturbStage2
 from weir.tasks.perturb.law import Law
-from weir.tasks.perturb.preprocess import preprocess
-from weir.tasks.perturb.simulate import RAW, simulate
 from weir.tasks.perturb.simulation_config import Simulation
-from weir.tasks.perturb.stage1_config import PerturbStage1
-from weir.tasks.perturb.vae import NBVAE
-from weir.training.loop import train
 
 SETTINGS = Simulation(
     cells=900,
@@ -36,101 +31,116 @@ SETTINGS = Simulation(
     spatial=1.5,
     depth=2000.0,
 )
-SHORT = Training(steps=400, batch_size=128, learning_rate=5e-3, validate_every=400)
+ANSWERING = SETTINGS.model_copy(
+    update={"spatial": 0.0, "spatial_response": 0.8, "type_dependence": 0.0, "targets": 0.3}
+)
+"""Here the place changes how a cell responds, and nothing else."""
 
 
 @pytest.fixture(scope="module")
 def tissue(tmp_path_factory: pytest.TempPathFactory) -> PerturbData:
-    folder = tmp_path_factory.mktemp("tissue")
-    raw, output = folder / "raw", folder / "tissue"
-    raw.mkdir()
-    output.mkdir()
-    simulate(SETTINGS, raw)
-    source = {"origin": "simulator", "files": [{"name": RAW, "sha256": "0" * 64}]}
-    (raw / "source.json").write_text(json.dumps(source))
-    config = {
-        "task": "perturb",
-        "source": {"simulator": SETTINGS.model_dump()},
-        "obs": {"dose": "dose", "cell_type": "cell_type", "spatial": "spatial"},
-        "genes": {"highly_variable": None},
-        "components": 5,
-    }
-    preprocess(PerturbDataset.model_validate(config), raw, output)
-    return load(output)
+    return simulated_tissue(SETTINGS, tmp_path_factory.mktemp("tissue"))
 
 
 @pytest.fixture(scope="module")
 def autoencoder(tissue: PerturbData, tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
-    """The card of a trained autoencoder, whose weights lie in its `chain`.
-
-    It has no technical latent: with a single batch, that would take up the tissue's mark.
-    """
-    config = PerturbStage1.model_validate(
-        {"dataset": "tissue", "network": {"d_int": 6, "d_tech": 0, "hidden": 32, "dropout": 0.0}}
-    )
-    card = ModelCard(
-        "stage1", "vae", 0, "perturb", "tissue", config.model_dump(mode="json"), tissue.card()
-    )
-    torch.manual_seed(0)
-    model = stage1.build(card)
-    cells = tissue.split("train")
-    stage1.prepare(model, config, cells)
-    folder = tmp_path_factory.mktemp("vae")
-    train(stage1.objective(config, model), cells, None, SHORT, seed=0, checkpoints=folder)
-    torch.save(model.state_dict(), folder / "weights")
-    return ModelCard(**{**vars(card), "chain": {"weights": str(folder / "weights")}})
+    return trained_autoencoder(tissue, tmp_path_factory.mktemp("vae"))
 
 
-def trained(tissue: PerturbData, upstream: ModelCard, roles: list[str], folder: Path) -> CellFlow:
-    """A flow from noise that is told some roles."""
-    settings = {
-        "stage1": "vae",
-        "source": "noise",
-        "context": {"roles": roles},
-        "field": {"width": 64, "layers": 1},
-        "anchor": None,
-    }
-    config = PerturbStage2.model_validate(settings)
-    card = ModelCard(
-        "stage2",
-        "flow",
-        0,
-        "perturb",
-        "tissue",
-        config.model_dump(mode="json"),
-        tissue.card(),
-        upstream=vars(upstream),
-    )
-    torch.manual_seed(0)
-    model = stage2.build(card)
-    vae: NBVAE = stage1.build(upstream)
-    vae.load_state_dict(torch.load((upstream.chain or {})["weights"], weights_only=True))
-    cells = tissue.split("train")
-    stage2.prepare(model, config, cells, vae.eval())
-    objective = stage2.objective(config, model)
-    train(objective, model.items(cells), None, SHORT, seed=0, checkpoints=folder)
-    return model.eval()
+@pytest.fixture(scope="module")
+def answering(tmp_path_factory: pytest.TempPathFactory) -> PerturbData:
+    return simulated_tissue(ANSWERING, tmp_path_factory.mktemp("answering"))
+
+
+def controls_of(tissue: PerturbData) -> CellSet:
+    return tissue.cells(tissue.table.condition == 0)
+
+
+def field_of(tissue: PerturbData, cells: CellSet) -> Tensor:
+    """The true field at the cells' places."""
+    numbers = [int(name.removeprefix("cell")) for name in tissue.cell_names[cells.rows.numpy()]]
+    return torch.from_numpy(Law.load(tissue.folder).parameters.field[numbers])
+
+
+def direction_of(tissue: PerturbData, shift: str) -> Tensor:
+    law = Law.load(tissue.folder)
+    gene = {name: k for k, name in enumerate(law.names.genes)}
+    whole = getattr(law.parameters, shift).reshape(-1)
+    return torch.tensor([whole[gene[name]] for name in tissue.schema.genes])
+
+
+def correlation(one: Tensor, other: Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([one, other]))[0, 1])
 
 
 def follows_the_place(model: CellFlow, tissue: PerturbData) -> float:
     """Correlation over control cells of the true field and that of cells made in their place."""
-    controls = tissue.cells(tissue.table.condition == 0)
-    law = Law.load(tissue.folder)
-    gene = {name: k for k, name in enumerate(law.names.genes)}
-    direction = torch.tensor([law.parameters.tissue[gene[name]] for name in tissue.schema.genes])
-    numbers = [int(name.removeprefix("cell")) for name in tissue.cell_names[controls.rows.numpy()]]
-    field = torch.from_numpy(law.parameters.field[numbers])
+    controls = controls_of(tissue)
     sources = controls.batch(torch.arange(len(controls)))
     made = model.respond(sources, sources.doses, generator=torch.Generator().manual_seed(0))
-    along = made.expression.double() @ direction
-    return float(torch.corrcoef(torch.stack([along, field]))[0, 1])
+    along = made.expression.double() @ direction_of(tissue, "tissue")
+    return correlation(along, field_of(tissue, controls))
 
 
 def test_a_flow_that_is_told_the_niche_follows_the_tissue(
     tissue: PerturbData, autoencoder: ModelCard, tmp_path: Path
 ) -> None:
-    told = trained(tissue, autoencoder, ["cell_type", "niche"], tmp_path / "on")
-    blind = trained(tissue, autoencoder, ["cell_type"], tmp_path / "off")
+    noise = {"source": "noise"}
+    told, blind = (
+        trained_flow(
+            tissue, autoencoder, tmp_path / "-".join(roles), context={"roles": roles}, **noise
+        )
+        for roles in (["cell_type", "niche"], ["cell_type"])
+    )
     on, off = follows_the_place(told, tissue), follows_the_place(blind, tissue)
     # Of measured cells, whose noise no prediction has, it is .55.
     assert on > 0.2 > abs(off), (on, off)
+
+
+def edits(model: CellFlow, tissue: PerturbData) -> tuple[float, float]:
+    """How single cells' edits agree with the law.
+
+    Returns:
+        Correlation of the size of a cell's response with its exact, noiseless one; and root mean
+        squared error against the exact twins, in units of that of no change.
+    """
+    controls, law = controls_of(tissue), Law.load(tissue.folder)
+    sources = controls.batch(torch.arange(len(controls)))
+    doses = torch.full((len(controls), 1), 10.0)
+    made = model.respond(sources, doses, generator=torch.Generator().manual_seed(0))
+
+    def expression(counts: Tensor) -> Tensor:
+        return log_normalise(counts, counts.sum(1), tissue.schema.scale).double()
+
+    exact = expression(law.rates(controls.rows, doses))
+    exact = exact - expression(law.rates(controls.rows, 0 * doses))
+    before, twins = expression(sources.counts), expression(law.twins(controls.rows, doses))
+    direction = direction_of(tissue, "effect")
+    size = correlation((made.expression - before) @ direction, exact @ direction)
+    error, still = (x.sub(twins).square().sum() for x in (made.expression, before))
+    return size, float((error / still).sqrt())
+
+
+def test_an_edit_that_is_told_the_niche_differs_from_place_to_place(
+    answering: PerturbData, tmp_path: Path
+) -> None:
+    vae = trained_autoencoder(answering, tmp_path)
+    told, blind = (
+        trained_flow(answering, vae, tmp_path / name, context={"effect_roles": roles})
+        for name, roles in (("on", ["niche"]), ("off", []))
+    )
+    (size, error), (blind_size, blind_error) = edits(told, answering), edits(blind, answering)
+    # The twins, with the noise that a cell has before and after, reach .88.
+    assert size > 0.4 > 0.2 > abs(blind_size), (size, blind_size)
+    assert error < 0.97 * blind_error, (error, blind_error)
+
+
+def test_places_weigh_as_much_as_latents_whatever_their_unit() -> None:
+    torch.manual_seed(0)
+    latent, niche = torch.randn(500, 3), torch.randn(500, 2) * torch.tensor([5.0, 0.01])
+    beside = beside_niche(latent, torch.cat([niche, torch.ones(500, 1)], 1))
+    assert beside.shape == (500, 5)
+    variance = beside.var(0, correction=0)
+    assert torch.allclose(variance[:3].sum(), variance[3:].sum(), rtol=1e-4)
+    assert torch.allclose(variance[3], variance[4], rtol=1e-4)
+    assert torch.equal(beside_niche(latent, torch.zeros(500, 0)), latent)
