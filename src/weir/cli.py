@@ -6,6 +6,7 @@ Only the standard library is imported until a subcommand runs, so that `weir --h
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +29,8 @@ STAGES = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code: 0, 1 (our fault) or 2 (the user's)."""
+    if arguments is None and (code := _run_warm(sys.argv[1:])) is not None:
+        return code
     options = _parser().parse_args(arguments)
     try:
         return import_module(f"weir.commands.{options.module}").run(options) or 0
@@ -45,6 +48,15 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return _fail(f"a fault of Weir: {what}; add --debug for the traceback", 1, options.debug)
+
+
+def _run_warm(arguments: list[str]) -> int | None:
+    """Run a stage in a fork of the process that Snakemake keeps for that, if it does."""
+    if not arguments or arguments[0] not in STAGES or "WEIR_WARM" not in os.environ:
+        return None
+    from weir.pipeline.warm import run_warm
+
+    return run_warm("weir", arguments)
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

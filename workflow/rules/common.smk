@@ -29,7 +29,7 @@ except WeirError as error:
 # SIGTERM, Slurm's warning before a job is killed, is for the stage, which saves a checkpoint and
 # ends; were dvc to die of it at once, Slurm would not wait for that.
 REPRO = (
-    "trap '' TERM; dvc --wait-for-lock repro --single-item {params.stage} > {log} 2>&1"
+    "trap '' TERM; python -m weir.pipeline.repro {params.stage} > {log} 2>&1"
     " || {{ code=$?; tail -n 20 {log} >&2; exit $code; }}"
 )
 

@@ -70,6 +70,16 @@ class Stages:
             for output in found.outputs
         ]
 
+    def affected(self) -> set[str]:
+        """Stages that DVC would run, and those below them, which may follow."""
+        found: set[str] = set()
+        made: set[str] = set()
+        for stage in self.stages.values():
+            if stage.stale or not made.isdisjoint(stage.inputs):
+                found.add(stage.name)
+                made.update(stage.outputs)
+        return found
+
     def write(self, root: Path) -> None:
         """Leave the table to the jobs."""
         write_atomically(root / TABLE, json.dumps(asdict(self)))

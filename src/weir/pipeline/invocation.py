@@ -7,18 +7,26 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weir.commands.plan import prune_evaluations
 from weir.config.params import load_params
 from weir.errors import UserError
+from weir.pipeline import warm
 from weir.pipeline.dvcfile import Stages
 from weir.pipeline.layout import Layout
 from weir.pipeline.plan import write_plan
 from weir.pipeline.verdict import ask_dvc
 
+if TYPE_CHECKING:
+    import subprocess
+
 TAIL = 20
 """Lines of a failed job's log that are shown."""
+WORTH_A_SERVER = 5
+"""Jobs to run for which it pays to import what they need once (`warm`)."""
+
+_servers: list[subprocess.Popen[bytes] | None] = []
 
 
 def begin(root: Path, config: Mapping[str, Any], *, main: bool) -> Stages:
@@ -50,16 +58,23 @@ def has_gpu() -> bool:
     return any(Path("/dev").glob("nvidia[0-9]*"))
 
 
-def started(root: Path) -> None:
-    """Before the first job: announce one parent run in MLflow for all of them."""
+def started(stages: Stages, root: Path, *, local: bool) -> None:
+    """Before the first job: announce one parent run in MLflow for all of them.
+
+    Args:
+        local: jobs run on this machine; if there are several, they are forks of one process.
+    """
     from weir.tracking.invocation import VARIABLE, open_invocation
 
     command = " ".join(["snakemake", *sys.argv[1:]])
     os.environ[VARIABLE] = open_invocation(root, command[:200])
+    if local and len(stages.affected()) >= WORTH_A_SERVER:
+        _servers.append(warm.start())
 
 
 def succeeded(stages: Stages, root: Path) -> None:
     """Say where the reports are."""
+    _stop_servers()
     _close(root, "FINISHED")
     for report in stages.outputs("report"):
         if (root / report).exists():
@@ -73,6 +88,7 @@ def failed(stages: Stages, root: Path, log: str | Iterable[str], *, tails: bool)
         log: Snakemake's own log of this invocation.
         tails: whether to show the end of each log; on a cluster nobody has seen it yet.
     """
+    _stop_servers()
     _close(root, "FAILED")
     files = [log] if isinstance(log, str) else log
     text = "\n".join(Path(file).read_text(encoding="utf-8", errors="replace") for file in files)
@@ -91,6 +107,11 @@ def failed(stages: Stages, root: Path, log: str | Iterable[str], *, tails: bool)
 def note(line: str) -> None:
     """One line to the user, beside Snakemake's own."""
     print(f"weir: {line}", file=sys.stderr, flush=True)
+
+
+def _stop_servers() -> None:
+    while _servers:
+        warm.stop(_servers.pop())
 
 
 def _close(root: Path, status: str) -> None:
