@@ -58,7 +58,9 @@ def _listed(
     first = coarse(mean, generator)
     # `P(c > 0) <= mean / (1 + curve mean)` for every theta.
     curve = (0.5 + 0.5 / theta).clamp(max=1)
-    may = indices(mean > (mean * curve).mul_(first).add_(first))
+    bound = (mean * curve).mul_(first).add_(first)
+    # Large means are listed whatever the bits, which do not decide their counts.
+    may = indices(mean > torch.minimum(bound, limit))
     mu, gene = take(mean, may), may % len(theta)
     shape, far = theta.index_select(0, gene), mu > limit.index_select(0, gene)
     none = torch.log1p(mu / shape).mul_(-shape)
