@@ -188,6 +188,12 @@ def test_splits_need_records_and_both_outcomes(process, meds):
     refused(process, meds, "split 'tuning' has no record")
 
 
+def test_codes_that_are_all_rare(process, meds):
+    refused(process, meds, "no code is in 3 training records or more, but in 2", min_records=3)
+    meds.labels = [(who, 0.5, label) for who, _, label in meds.labels]
+    refused(process, meds, "no code is in 1 training records or more, but in 0")
+
+
 def test_subgroups_that_nobody_is_in(process, meds):
     rules = {"sex": {"codes": ["GENDER//F"]}}
     refused(process, meds, "no record has one of .* there are Age, SEX//F, SEX//M", subgroups=rules)

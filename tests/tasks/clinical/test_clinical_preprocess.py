@@ -57,15 +57,19 @@ def test_an_event_at_the_prediction_is_seen_and_one_after_is_not(process, meds):
     assert [code.name for code in process(meds).schema.codes] == ["A", "B", "at"]
 
 
-def test_later_events_change_no_byte(process, meds):
+@pytest.mark.parametrize(
+    "settings_", [{}, {"set_minutes": 90}, {"lookback_hours": 2}, {"max_sets": 1, "clip": 0.0}]
+)
+def test_later_events_change_no_byte(process, meds, settings_):
     """Not even codes that nobody has met, infinite values or disorder."""
-    clean = process(meds).folder
+    meds.labels.append((1, 1.5, False))
+    clean = process(meds, **settings_).folder
     late = Meds(shards=meds.shards, labels=meds.labels, splits=meds.splits)
     for event in meds.events:
         late.events.append(event)
         if event[2] == "B":
             late.events += [(event[0], 9.0, "Z", float("inf")), (event[0], 8.0, "A", 7e9)]
-    leaky = process(late).folder
+    leaky = process(late, **settings_).folder
     files = sorted(file.name for file in clean.iterdir())
     assert files == sorted(file.name for file in leaky.iterdir())
     for name in files:
@@ -293,7 +297,7 @@ SUBJECT = st.tuples(
     rows=st.sampled_from([1, 3, 1000]),
 )
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_a_plain_loop_finds_the_same(monkeypatch, subjects, set_minutes, lookback, max_sets, rows):
     monkeypatch.setattr(reading, "ROWS", rows)

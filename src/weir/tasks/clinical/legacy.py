@@ -53,6 +53,7 @@ def convert(config: ClinicalDataset, raw: Path, names: list[str], folder: Path) 
         (folder / name).write_bytes((raw / name).read_bytes())
         written.append(name)
     held: list[pa.Table] = []
+    rows = 0
     variables: set[str] = set()
     (folder / "data").mkdir(parents=True)
 
@@ -67,8 +68,10 @@ def convert(config: ClinicalDataset, raw: Path, names: list[str], folder: Path) 
         table = _patient(raw, name, subject)
         variables.update(pc.unique(table["code"]).to_pylist())
         held.append(table)
-        if sum(map(len, held)) >= SHARD:
+        rows += len(table)
+        if rows >= SHARD:
             flush()
+            rows = 0
     flush()
     _check_statistics(settings, raw, variables)
     return written

@@ -40,6 +40,15 @@ def preprocess(config: ClinicalDataset, raw: Path, output: Path) -> None:
         UserError: the data is not usable as `config` describes it; one line.
     """
     names, sha256 = _raw_files(raw)
+    process(config, raw, names, sha256, output)
+    for file in raw.glob(LAW):
+        shutil.copyfile(file, output / file.name)
+
+
+def process(
+    config: ClinicalDataset, raw: Path, names: list[str], sha256: str, output: Path
+) -> Schema:
+    """The same for the files `names` of a folder; returns the schema written."""
     with tempfile.TemporaryDirectory(dir=output, prefix=".events-") as scratch:
         root = raw
         repairs: list[Repair] = []
@@ -47,14 +56,13 @@ def preprocess(config: ClinicalDataset, raw: Path, output: Path) -> None:
             root = Path(scratch) / "meds"
             names = convert(config, raw, names, root)
         schema, records, static = _read(config, root, names, Path(scratch), output, repairs)
-    table = pa.Table.from_pandas(records, preserve_index=False)
-    pq.write_table(table, output / RECORDS)
+    pq.write_table(pa.Table.from_pandas(records, preserve_index=False), output / RECORDS)
     np.save(output / STATIC, static)
-    laws = sorted(raw.glob(LAW))
-    for file in laws:
-        shutil.copyfile(file, output / file.name)
-    schema = replace(schema, simulated=bool(laws), source_sha256=sha256)
-    replace(schema, digest=digest(output, records)).save(output)
+    simulated = any(raw.glob(LAW))
+    schema = replace(schema, simulated=simulated, source_sha256=sha256)
+    schema = replace(schema, digest=digest(output, records))
+    schema.save(output)
+    return schema
 
 
 @dataclass

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from weir.errors import UserError
 from weir.tasks.clinical.labels import Labels
 from weir.tasks.clinical.packing import Packed
 from weir.tasks.clinical.schema import Code
@@ -127,12 +128,21 @@ def write_events(
 
     Two passes over the events: the first samples training values for the limits of each code, the
     second writes and takes means and deviations of the training values as they are written.
+
+    Raises:
+        UserError: no code is in enough training records.
     """
     chosen = sorted(
         (i for i in range(len(tally.records)) if tally.records[i] >= min_records),
         key=lambda i: names[i],
     )
-    number = np.zeros(max(len(names), 1), "int64")
+    if not chosen:
+        most = int(tally.records.max(initial=0))
+        raise UserError(
+            f"no code is in {min_records} training records or more, but in {most} at most; lower "
+            "`min_records`, or look whether `outcome` is predicted before there are events"
+        )
+    number = np.zeros(len(names), "int64")
     number[chosen] = np.arange(1, len(chosen) + 1)
     low, high, centre = _limits(spill, tally, number, len(chosen), clip)
     total, square, count = (np.zeros(len(chosen) + 1) for _ in range(3))
@@ -199,15 +209,15 @@ def _limits(
     old = np.flatnonzero(number)
     share[number[old]] = SAMPLE / np.maximum(tally.values[old], SAMPLE)
     random = np.random.default_rng(0)
-    found_codes, found_values = [], []
+    found_codes, found_values = [np.zeros(0, "int64")], [np.zeros(0, "float32")]
     for provisional, train, value in spill.pieces():
         code = number[provisional]
         use = (random.random(len(code)) < share[code]) & train & ~np.isnan(value)
         found_codes.append(code[use])
         found_values.append(value[use])
-    if not found_codes:
-        return low, high, centre
     code, value = np.concatenate(found_codes), np.concatenate(found_values)
+    if not len(code):
+        return low, high, centre
     order = np.argsort(code, kind="stable")
     present, first = np.unique(code[order], return_index=True)
     for i, values in zip(present, np.split(value[order], first[1:]), strict=True):
