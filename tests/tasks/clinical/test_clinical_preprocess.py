@@ -120,6 +120,7 @@ def test_birth_is_the_age_at_each_prediction(process, meds):
     year = 365.25 * 24
     for number in range(6):
         meds.events.insert(0, (number, -year * (20 + number), "MEDS_BIRTH", None))
+        meds.events.append((number, 4.5, "MEDS_BIRTH", None))  # not known at the prediction
     meds.labels.append((0, 4.0 + year, True))
     data = process(meds)
     assert data.schema.codes[0].name == "A"

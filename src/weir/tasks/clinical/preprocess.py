@@ -28,7 +28,7 @@ from weir.tasks.clinical.legacy import convert
 from weir.tasks.clinical.meds import Events, MedsReader, Names, Zones
 from weir.tasks.clinical.packing import pack, visible
 from weir.tasks.clinical.schema import LAW, PARTS, Repair, Schema
-from weir.tasks.clinical.statics import Statics, static_features
+from weir.tasks.clinical.statics import UNBORN, Statics, static_features
 from weir.tasks.clinical.vocabulary import Tally, write_events
 from weir.tasks.clinical.writing import Spill
 
@@ -99,7 +99,7 @@ def _read(
         raise UserError(f"{root / data_subdirectory}: it has no Parquet file; mend `source.sha256`")
     reader = MedsReader(root, shards, labels.subjects, Names(), zones)
     spill, tally = Spill(scratch), Tally()
-    statics = Statics(np.full(len(labels.subjects), np.iinfo("int64").min))
+    statics = Statics(np.full(len(labels.subjects), UNBORN))
     found = _stream(config, reader, labels, spill, tally, statics)
     used = _used(config, root, reader, labels, split, repairs)
     check_parts(str(root / "tasks" / config.outcome), labels.keep(reader.seen > 0))

@@ -18,6 +18,9 @@ from weir.tasks.clinical.vocabulary import usual_range
 YEAR = 365.25 * 24 * 3600e6
 """Microseconds."""
 
+UNBORN = np.iinfo("int64").max
+"""Time of a birth of which nothing is known, later than any prediction."""
+
 
 @dataclass
 class Statics:
@@ -25,7 +28,7 @@ class Statics:
 
     Attributes:
         pieces: subject, provisional code and value of each.
-        birth: `[subject]` int64 time of birth, `STATIC` for unknown.
+        birth: `[subject]` int64 time of birth, the earliest one said, `UNBORN` for unknown.
     """
 
     birth: np.ndarray
@@ -39,7 +42,7 @@ class Statics:
         out = static
         if birth is not None:
             born = (events.code == birth) & ~static
-            self.birth[events.subject[born]] = events.time[born]
+            np.minimum.at(self.birth, events.subject[born], events.time[born])
             out = out | born
         return Events(*(column[~out] for column in events)) if out.any() else events
 
@@ -163,7 +166,7 @@ def _by_code(
         found[names[i]] = present[record], mean[record]
     # A birth after the prediction is not known then.
     birth = statics.birth[record]
-    known = (birth != STATIC) & (birth <= labels.prediction)
+    known = birth <= labels.prediction
     if known.any():
         age = np.where(known, (labels.prediction - np.where(known, birth, 0)) / YEAR, np.nan)
         found[birth_code] = known, age
