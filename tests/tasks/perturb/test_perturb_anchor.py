@@ -66,6 +66,15 @@ def test_control_cells_are_moved_to_what_was_observed() -> None:
     torch.testing.assert_close(moved.sum(1), torch.full((2,), 1000.0))
 
 
+def test_new_cells_without_a_perturbation_have_the_mean_that_was_observed() -> None:
+    anchor = fitted(control=0.6)
+    before, after = torch.tensor([0.4, 0.3, 0.3]), torch.tensor([0.1, 0.1, 0.8])
+    first, second = anchor.shifts(before, after, 1, 0)
+    observed = torch.tensor([0.5, 0.3, 0.2])
+    torch.testing.assert_close(anchor.level(before) + first, anchor.level(observed))
+    torch.testing.assert_close(anchor.level(after) + second, anchor.level(observed))
+
+
 @pytest.mark.parametrize("response", [0.0, 0.5, 1.0])
 def test_generated_means_lie_between_flow_and_ridge(response: float) -> None:
     anchor = fitted(response=response, control=0.6)

@@ -148,7 +148,8 @@ class GroupAnchor(nn.Module):
             return torch.zeros_like(before), torch.zeros_like(after)
         first = self.control[place] - self.level(before)
         if condition == 0:
-            return first, first
+            # What is made without a perturbation errs by the decoder, and new cells by the flow.
+            return first, self.control[place] - self.level(after)
         second = self.settings.control * first
         if condition is not None and len(self.answered) and self.answered[condition]:
             ridge = self.response[condition, place] - self.level(after)
