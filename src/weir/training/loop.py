@@ -239,7 +239,7 @@ class _Run:
             try:
                 with nullcontext() if average is None else average.applied():
                     values = self._validate(self.validation)
-                    self._select(values[self.settings.monitor])
+                    self._select(values)
             except NonFinite as error:
                 self._save("error")
                 raise NonFinite(f"{self.label}: step {standing.step}: {error}") from None
@@ -249,9 +249,10 @@ class _Run:
         standing.history.append({"step": standing.step, **entry})
         self.log({name: value for name, value in entry.items() if "/" in name}, standing.step)
 
-    def _select(self, monitored: float) -> None:
+    def _select(self, values: dict[str, float]) -> None:
         """Keep the present weights if they are the best so far."""
-        standing = self.standing
+        standing, name = self.standing, self.settings.monitor
+        monitored = -values[name] if name in self.objective.increasing else values[name]
         if standing.best_value is None or monitored < standing.best_value:
             standing.best_step, standing.best_value = standing.step, monitored
             standing.stale = 0

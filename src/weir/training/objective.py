@@ -15,15 +15,27 @@ class Objective(nn.Module):
     """
 
     model: nn.Module
+    increasing: frozenset[str] = frozenset()
+    """Validation values of which a larger one is better, such as an AUROC."""
 
     def forward(self, batch: Any, progress: float) -> dict[str, Tensor]:
         """Scalar losses of one batch, among them `"loss"`, which is minimised.
+
+        In evaluation there may be predictions among them, one for each item, for `scores`.
 
         Args:
             batch: whatever the data set's `batch` returns.
             progress: share of the training done, 0 to 1, for curricula and annealing.
         """
         raise NotImplementedError
+
+    def scores(self, predicted: dict[str, Tensor]) -> dict[str, float]:
+        """Validation values that are no means over batches.
+
+        Args:
+            predicted: what `forward` predicted of every validation item, `[item]` each, on the CPU.
+        """
+        return {}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Optimizer groups: `params`, and optionally `lr_scale` and `weight_decay`."""

@@ -53,7 +53,7 @@ class Standing:
         seconds: spent training, over all processes that have worked on it.
         history: one entry per validation (without validation data: per `validate_every`).
         best_step: step of the selected weights so far, None before the first validation.
-        best_value: its value of the monitored loss.
+        best_value: its value of what is monitored, negative if more of it is better.
         stale: validations since.
         means: of the training losses since the last entry of `history`.
     """

@@ -1,4 +1,4 @@
-"""Mean losses over a validation set, under draws that are the same every time."""
+"""Mean losses and scores over a validation set, under draws that are the same every time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from weir.training.finite import NonFinite, listing
-from weir.training.objective import DataSet
+from weir.training.objective import DataSet, Objective
 from weir.training.order import mix, seed_draws
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ class Abandoned(Exception):
 
 @torch.no_grad()
 def validate(
-    objective: nn.Module,
+    objective: Objective,
     data: DataSet,
     batch_size: int,
     seed: int,
     fabric: Fabric,
     stopping: Callable[[], bool],
 ) -> dict[str, float]:
-    """Mean of every loss over all items, each item counted once.
+    """Mean of every loss over all items, each item counted once, and the objective's scores.
 
     Batch `i` is computed under draws seeded by `(seed, i)`, on process `i % processes`: neither
     the step nor the number of processes changes them.
@@ -53,6 +53,7 @@ def validate(
     starts = range(0, len(data), batch_size)
     rows: list[Any] = [None] * len(starts)
     names: list[str] = []
+    predicted: dict[str, Tensor] = {}
     for number in range(fabric.global_rank, len(starts), fabric.world_size):
         if stopping():
             raise Abandoned
@@ -60,9 +61,17 @@ def validate(
         seed_draws(mix(seed, _DRAWS, number), fabric.device)
         with fabric.autocast():
             losses = objective(data.batch(items.to(fabric.device)), 1.0)
-        names = list(losses)
-        rows[number] = torch.stack([loss.float() for loss in losses.values()])
-    names = fabric.broadcast(names) if fabric.world_size > 1 else names
+        names = [name for name, value in losses.items() if not value.ndim]
+        rows[number] = torch.stack([losses.pop(name).float() for name in names])
+        for name, values in losses.items():
+            everyone = predicted.setdefault(name, torch.zeros(len(data), device=fabric.device))
+            everyone[items[0] : items[-1] + 1] = values
+    if fabric.world_size > 1:
+        names, kinds = fabric.broadcast((names, list(predicted)))
+        nothing = torch.zeros(len(data), device=fabric.device)
+        predicted = {
+            name: fabric.all_reduce(predicted.get(name, nothing), reduce_op="sum") for name in kinds
+        }
     blank = torch.zeros(len(names), device=fabric.device)
     table = torch.stack([blank if row is None else row for row in rows])
     if fabric.world_size > 1:
@@ -78,4 +87,5 @@ def validate(
                 f"{first + count - 1}"
             )
         sums = [total + value * count for total, value in zip(sums, row, strict=True)]
-    return {name: total / len(data) for name, total in zip(names, sums, strict=True)}
+    means = {name: total / len(data) for name, total in zip(names, sums, strict=True)}
+    return means | objective.scores({name: value.cpu() for name, value in predicted.items()})

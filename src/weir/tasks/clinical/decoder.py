@@ -1,0 +1,116 @@
+"""What a latent says of its set: how often each code occurs, and the law of its values."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from weir.tasks.clinical.forms import segment_sum
+
+if TYPE_CHECKING:
+    from weir.tasks.clinical.records import Records
+    from weir.tasks.clinical.schema import Schema
+
+LOG_RATE, LOG_SD = (-14.0, 12.0), (-4.0, 3.0)
+"""Ranges to which log rates and log standard deviations are clamped."""
+
+HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
+
+
+class SetLaw(NamedTuple):
+    """Law of the events of a set: Poisson counts of each code, normal values.
+
+    Column 0 is of unknown codes, which have no values; column n of code number n, which is
+    `schema.codes[n - 1]`.
+
+    Attributes:
+        log_rate: `[set, code]`, of the number of events.
+        mean: `[set, code]`, of values, standardised by training.
+        log_sd: `[set, code]`, likewise.
+    """
+
+    log_rate: Tensor
+    mean: Tensor
+    log_sd: Tensor
+
+    def clinical(self, schema: Schema) -> SetLaw:
+        """The same with values in clinical units."""
+        mean = self.mean.new_tensor([0.0, *(code.mean for code in schema.codes)])
+        sd = self.mean.new_tensor([1.0, *(code.sd for code in schema.codes)])
+        return SetLaw(self.log_rate, self.mean * sd + mean, self.log_sd + sd.log())
+
+
+class SetNLL(NamedTuple):
+    """Negative log likelihood of sets in nats, `[set]` each.
+
+    Attributes:
+        counts: of which codes occur and how often.
+        values: of the values, standardised by training.
+    """
+
+    counts: Tensor
+    values: Tensor
+
+
+class SetDecoder(nn.Module):
+    """From latents to laws of sets.
+
+    The standard deviation of each code's values is learned, not fixed: a fixed one is a hidden
+    weight of the divergence, and the usual cause of a collapsed posterior.
+
+    Args:
+        d_latent: width of a latent.
+        width: width of the hidden layer.
+        codes: number of codes, with the unknown one.
+    """
+
+    def __init__(self, d_latent: int, width: int, codes: int) -> None:
+        super().__init__()
+        self.codes = codes
+        self.hidden = nn.Sequential(nn.Linear(d_latent, width), nn.GELU())
+        self.output = nn.Linear(width, 2 * codes)
+        self.log_sd = nn.Parameter(torch.zeros(codes))
+        nn.init.normal_(self.output.weight, std=0.1 / math.sqrt(width))
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, z: Tensor) -> SetLaw:
+        """Laws of the sets of latents `[..., d_latent]`."""
+        log_rate, mean = self.output(self.hidden(z)).chunk(2, -1)
+        log_sd = self.log_sd.clamp(*LOG_SD)
+        return SetLaw(log_rate.clamp(*LOG_RATE), mean, log_sd.expand_as(mean))
+
+    @torch.no_grad()
+    def start(self, counts: Tensor, sets: int) -> None:
+        """Start at the rates of the training sets.
+
+        Args:
+            counts: `[code]`, events of each code.
+            sets: number of sets.
+        """
+        # Half an event more for each code keeps the logarithm finite.
+        rate = (counts.double() + 0.5) / max(sets, 1)
+        self.output.bias[: self.codes].copy_(rate.log().clamp(*LOG_RATE))
+
+
+def set_nll(law: SetLaw, records: Records) -> SetNLL:
+    """Negative log likelihood of the sets of a batch.
+
+    Args:
+        law: of each set, or one for all of them (`[1, code]`).
+        records: the events.
+    """
+    sets, codes = len(records.time), law.log_rate.shape[-1]
+    row = records.event_set if len(law.mean) == sets else torch.zeros_like(records.event_set)
+    cell = row * codes + records.code
+    own = records.event_set * codes + records.code
+    number = segment_sum(torch.ones_like(records.value), own, sets * codes)
+    ties = (number + 1).lgamma().unflatten(0, (sets, codes)).sum(-1)
+    said = law.log_rate.flatten().index_select(0, cell)
+    counts = law.log_rate.exp().sum(-1) - segment_sum(said, records.event_set, sets) + ties
+    log_sd = law.log_sd.flatten().index_select(0, cell)
+    error = (records.value - law.mean.flatten().index_select(0, cell)) * (-log_sd).exp()
+    density = torch.where(records.measured, 0.5 * error.square() + log_sd + HALF_LOG_TAU, 0.0)
+    return SetNLL(counts, segment_sum(density, records.event_set, sets))

@@ -1,0 +1,113 @@
+"""Three ways to apply a network to sets or sequences of different lengths; the result is the same.
+
+| form | what the network is given |
+|---|---|
+| `loop` | one group of items at a time: slow, the reference |
+| `padded` | all groups at once, padded to the longest, with a mask |
+| `packed` | groups of one length together, so that nothing is padded |
+
+Lengths of sequences hardly ever agree, so for these `packed` takes lengths that differ by a quarter
+at most together and masks the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Form = Literal["loop", "padded", "packed"]
+
+Apply = Callable[[Tensor, Tensor | None], Tensor]
+"""From tokens `[group, place, width]` and their mask `[group, place]` (True for tokens, None where
+all are) to `[group, place, out]`."""
+
+SLACK = 1.25
+"""Ratio of lengths that are padded to one another where `exact` is off."""
+
+
+def places(owner: Tensor, owners: int) -> tuple[Tensor, Tensor]:
+    """Place of each item among its owner's `[item]`, and number of items `[owner]`, both int64.
+
+    Args:
+        owner: `[item]` int64, ascending.
+        owners: how many there are; some may have no item.
+    """
+    count = torch.zeros(owners, dtype=torch.int64, device=owner.device)
+    count.index_add_(0, owner, torch.ones_like(owner))
+    first = count.cumsum(0) - count
+    place = torch.arange(len(owner), device=owner.device) - first.index_select(0, owner)
+    return place, count
+
+
+def in_groups(
+    tokens: Tensor, owner: Tensor, owners: int, apply: Apply, form: Form, *, exact: bool
+) -> Tensor:
+    """Apply a network to the items of each owner, `[item, out]`.
+
+    Args:
+        tokens: `[item, width]`.
+        owner: `[item]` int64, ascending.
+        owners: how many there are; those without items cost nothing.
+        apply: the network; what it returns for padding is left out.
+        form: `loop`, `padded` or `packed`.
+        exact: whether `packed` groups owners of equal numbers of items only.
+    """
+    if not len(tokens):
+        return apply(tokens[None], None)[0]
+    place, count = places(owner, owners)
+    if form == "loop":
+        parts = tokens.split([size for size in count.tolist() if size])
+        return torch.cat([apply(part[None], None)[0] for part in parts])
+    if form == "padded":
+        return _padded(tokens, owner, place, count > 0, apply)
+    bucket = count if exact else _bucket(count)
+    order = bucket.index_select(0, owner).argsort(stable=True)
+    sizes = bucket[count > 0].unique().tolist()
+    members = [int((count * (bucket == size)).sum()) for size in sizes]
+    parts = []
+    for size, chosen in zip(sizes, order.split(members), strict=True):
+        if exact:
+            parts.append(apply(tokens[chosen].unflatten(0, (-1, size)), None).flatten(0, 1))
+        else:
+            here = tokens[chosen], owner[chosen], place[chosen], bucket == size
+            parts.append(_padded(*here, apply))
+    back = torch.empty_like(order)
+    back[order] = torch.arange(len(order), device=order.device)
+    return torch.cat(parts).index_select(0, back)
+
+
+def _bucket(count: Tensor) -> Tensor:
+    """A number for lengths that differ by less than `SLACK`; 0 for none."""
+    step = torch.log(torch.tensor(SLACK, dtype=torch.float64))
+    return torch.where(count > 0, 1 + (count.clamp(min=1).double().log() / step).long(), 0)
+
+
+def _padded(tokens: Tensor, owner: Tensor, place: Tensor, taken: Tensor, apply: Apply) -> Tensor:
+    """Items of the owners `taken` (a mask `[owner]`), padded to the longest."""
+    row = (taken.cumsum(0) - 1).index_select(0, owner)
+    rows, longest = int(row[-1]) + 1, int(place.max()) + 1
+    slot = row * longest + place
+    room = tokens.new_zeros(rows * longest, tokens.shape[-1])
+    # Written once each, so that the order of the sums does not matter.
+    room = room.index_copy(0, slot, tokens)
+    mask = torch.zeros(rows * longest, dtype=torch.bool, device=tokens.device)
+    mask[slot] = True
+    out = apply(room.unflatten(0, (rows, longest)), mask.unflatten(0, (rows, longest)))
+    return out.flatten(0, 1).index_select(0, slot)
+
+
+def segment_softmax(score: Tensor, owner: Tensor, owners: int) -> Tensor:
+    """Weights `[item, ...]` that add up to one over the items of each owner.
+
+    Scores are bent so that they stay within +-15, which spares looking for the largest.
+    """
+    mass = (15 * (score / 15).tanh()).exp()
+    return mass / segment_sum(mass, owner, owners).index_select(0, owner)
+
+
+def segment_sum(values: Tensor, owner: Tensor, owners: int) -> Tensor:
+    """Sums over the items of each owner, `[owner, ...]`; 0 for those without."""
+    return values.new_zeros(owners, *values.shape[1:]).index_add(0, owner, values)

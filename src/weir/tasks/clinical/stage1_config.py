@@ -1,0 +1,121 @@
+"""The `stage1` nodes of the clinical task."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+
+from weir.config.base import Config, NodeName
+from weir.config.training import Training
+
+
+class Network(Config):
+    """Shape of the autoencoder of sets and of the model of their sequence."""
+
+    width: PositiveInt = Field(96, description="Width of sets' vectors and of states.")
+    d_latent: PositiveInt = Field(32, description="Width of a set's latent.")
+    set_encoder: Literal["pooling", "attention"] = Field(
+        "pooling",
+        description="Add up a set's events by attention weights, or let them attend to one "
+        "another first (several times slower).",
+    )
+    set_layers: PositiveInt = Field(1, description="Blocks of `set_encoder: attention`.")
+    knots: int = Field(16, ge=2, description="Knots of each code's piecewise linear values.")
+    sequence: Literal["gru", "transformer"] = Field("gru", description="Model of the sequence.")
+    layers: PositiveInt = Field(1, description="Its layers.")
+    heads: PositiveInt = Field(4, description="Attention heads, everywhere; divides `width`.")
+    causal: bool = Field(True, description="Whether states depend on no later set.")
+    packing: Literal["packed", "padded", "loop"] = Field(
+        "packed",
+        description="How sets and records of different lengths are computed; the result is the "
+        "same, the time is not.",
+    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of blocks and layers.")
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"heads must divide width: {self.heads} does not divide {self.width}")
+        if self.sequence == "gru" and not self.causal and self.width % 2:
+            raise ValueError("a gru in both directions needs an even width")
+        return self
+
+
+class Prior(Config):
+    """How strongly the latents are held to the standard normal law, and how that begins."""
+
+    beta: NonNegativeFloat = Field(0.05, description="Weight of the divergence; 1 is the ELBO.")
+    anneal: Literal["linear", "cyclical", "none"] = Field(
+        "linear", description="Rise to full weight once, several times, or start with it."
+    )
+    warmup: float = Field(
+        0.2, gt=0, le=1, description="Share of the steps (of a cycle's) until full weight."
+    )
+    cycles: PositiveInt = Field(4, description="Cycles of `anneal: cyclical`.")
+    free_bits: NonNegativeFloat = Field(
+        0.05, description="Divergence that each latent may have for nothing, in nats."
+    )
+
+
+class Outcome(Config):
+    """The head that is trained along with the autoencoder."""
+
+    weight: NonNegativeFloat = Field(1.0, description="Weight of its cross-entropy; 0 for no head.")
+    members: PositiveInt = Field(8, description="Members of the head, averaged.")
+    hidden: PositiveInt = Field(128, description="Width of its two hidden layers.")
+    input_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout of what it is given.")
+    dropout: float = Field(0.4, ge=0, lt=1, description="Dropout of its hidden layers.")
+
+
+class CollapseMonitor(Config):
+    """Watch over the latents, which may fall back to their prior law and tell nothing."""
+
+    every: PositiveInt | None = Field(
+        50, description="Steps between looks at a batch's latents; null for none."
+    )
+    sets: int = Field(512, ge=2, description="Sets that information is estimated from.")
+    least_active: float = Field(
+        0.1, ge=0, le=1, description="Alarm below this share of active latents."
+    )
+    least_information: NonNegativeFloat = Field(
+        0.5, description="Alarm below this much information between sets and latents, in nats."
+    )
+    patience: PositiveInt = Field(4, description="Bad looks in a row that raise the alarm.")
+    grace: float = Field(
+        0.1, ge=0, le=1, description="Share of the steps in the beginning without alarm."
+    )
+
+
+class ClinicalStage1(Config):
+    """Stage 1: SeqSetVAE, an autoencoder of sets of events with a model of their sequence."""
+
+    dataset: NodeName = Field(description="The dataset node to train on.")
+    model: Literal["seqsetvae"] = Field("seqsetvae", description="Architecture.")
+    network: Network = Field(default_factory=Network, description="Its shape.")
+    summary: bool = Field(
+        True, description="Put aggregates of each code's values into the representation."
+    )
+    reconstruction: NonNegativeFloat = Field(
+        0.02, description="Weight of reconstruction and divergence, in nats a set."
+    )
+    next_set: NonNegativeFloat = Field(
+        0.01,
+        description="Weight of foretelling the next set's latent from a state, in nats a set; "
+        "only of causal states.",
+    )
+    event_dropout: float = Field(
+        0.1, ge=0, lt=1, description="Share of events hidden from the encoder in training."
+    )
+    prior: Prior = Field(default_factory=Prior, description="The latents' prior law.")
+    outcome: Outcome = Field(default_factory=Outcome, description="The head trained along.")
+    monitor: CollapseMonitor = Field(
+        default_factory=CollapseMonitor, description="Watch over the latents."
+    )
+    training: Training = Field(default_factory=Training, description="Optimisation.")
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if self.reconstruction == 0 and self.outcome.weight == 0:
+            raise ValueError("reconstruction and outcome.weight are both 0: nothing to learn")
+        return self
