@@ -1,0 +1,166 @@
+"""What happens in a bin: how often each code, and with what values, given latent and context."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from weir.tasks.clinical.bin_context import Context
+from weir.tasks.clinical.grid import BinEvents
+
+LOW_SD, HIGH_SD = 0.03, 2.0
+"""Limits of the deviation of a value's normal score."""
+
+
+class BinLaw(NamedTuple):
+    """Law of the events of bins.
+
+    Attributes:
+        counts: `[..., code, most + 1]` logits of 0, 1, ..., `most` or more events.
+        mean: `[..., code]` of the normal score of a value of a code that occurs.
+        sd: `[..., code]`, likewise.
+    """
+
+    counts: Tensor
+    mean: Tensor
+    sd: Tensor
+
+    @property
+    def present(self) -> Tensor:
+        """Probability that a code occurs, `[..., code]`."""
+        return 1 - self.counts.softmax(-1)[..., 0]
+
+
+class ValueLaw(NamedTuple):
+    """Law of values given the context alone, of codes that the latent does not hold.
+
+    Attributes:
+        mean: `[record, bin, code]` of the normal score.
+        sd: likewise.
+    """
+
+    mean: Tensor
+    sd: Tensor
+
+
+class BinDecoder(nn.Module):
+    """Decoder of the events of whole bins.
+
+    The decoder of the first stage is of single sets and has a Poisson law of counts, which is too
+    wide for what is measured once in every bin: here counts are categorical, up to `most`. And a
+    code's value in a bin is known from its latent only if that code is in it; for the others there
+    is the law of values given the context, see `Filled`.
+
+    Args:
+        d_latent: of the first stage.
+        codes: number of known codes.
+        context: width of the context's tokens.
+        width: hidden width.
+        most: count from which on counts are one class.
+    """
+
+    excess: Tensor
+    valued: Tensor
+
+    def __init__(
+        self, d_latent: int, codes: int, context: int, *, width: int, most: int = 3
+    ) -> None:
+        super().__init__()
+        self.codes, self.most = codes, most
+        self.body = nn.Sequential(
+            nn.Linear(d_latent + context, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
+        )
+        self.count = nn.Linear(width, codes * (most + 1))
+        self.value = nn.Linear(width, 2 * codes)
+        self.context_value = nn.Linear(context, 4 * codes)
+        for layer in (self.value, self.context_value):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.register_buffer("excess", torch.zeros(codes))
+        self.register_buffer("valued", torch.ones(codes))
+
+    @torch.no_grad()
+    def fit(self, events: list[BinEvents]) -> None:
+        """Set how many events beyond `most` there are, how many have a value, and the first biases.
+
+        Args:
+            events: of training records, in pieces.
+        """
+        total = torch.zeros(self.codes, self.most + 1, dtype=torch.float64)
+        over, number, valued = torch.zeros(3, self.codes, dtype=torch.float64)
+        for piece in events:
+            count = piece.count[piece.count.sum(-1) > 0].cpu()
+            for k in range(self.most):
+                total[:, k] += (count == k).sum(0)
+            many = count >= self.most
+            total[:, -1] += many.sum(0)
+            over += ((count - self.most) * many).double().sum(0)
+            number += count.double().sum(0)
+            valued += piece.values.double().sum((0, 1)).cpu()
+        self.excess.copy_(over / total[:, -1].clamp_min(1))
+        self.valued.copy_(valued / number.clamp_min(1))
+        share = (total + 0.5) / (total + 0.5).sum(1, keepdim=True)
+        self.count.bias.copy_(share.log().flatten())
+
+    def forward(self, latent: Tensor, token: Tensor) -> BinLaw:
+        """The law of bins.
+
+        Args:
+            latent: `[..., d_latent]` standardised.
+            token: `[..., context]`, broadcastable to the latent's axes.
+        """
+        token = token.expand(*latent.shape[:-1], token.shape[-1])
+        hidden = self.body(torch.cat([latent, token], -1))
+        counts = self.count(hidden).unflatten(-1, (self.codes, self.most + 1))
+        mean, spread = self.value(hidden).chunk(2, -1)
+        return BinLaw(counts, mean, _sd(spread))
+
+    def from_context(self, context: Context) -> ValueLaw:
+        """The law of values given what is shown: between those next to it and what the token says.
+
+        The nearest shown values are carried over with weights that the token sets.
+        """
+        mean, spread, *gates = self.context_value(context.token).chunk(4, -1)
+        carried = context.carried
+        # Half at first where there is something to carry, less if it is old.
+        before, after = (torch.sigmoid(gate) for gate in gates)
+        mean = mean + before * carried.fresh * carried.before
+        return ValueLaw(mean + after * carried.near * carried.after / 2, _sd(spread))
+
+    def draw_counts(self, law: BinLaw, generator: torch.Generator | None = None) -> Tensor:
+        """Counts `[..., code]` int64."""
+        share = law.counts.softmax(-1).cumsum(-1)
+        chance = torch.empty_like(law.mean).uniform_(generator=generator)
+        count = (chance[..., None] > share[..., :-1]).sum(-1)
+        more = torch.poisson(self.excess.expand_as(law.mean), generator=generator).long()
+        return count + torch.where(count == self.most, more, 0)
+
+    def expected_counts(self, law: BinLaw) -> Tensor:
+        """Mean counts `[..., code]`."""
+        share = law.counts.softmax(-1)
+        number = torch.arange(self.most + 1, device=share.device, dtype=share.dtype)
+        return share @ number + share[..., -1] * self.excess
+
+
+def _sd(spread: Tensor) -> Tensor:
+    return LOW_SD + (HIGH_SD - LOW_SD) * torch.sigmoid(spread)
+
+
+def count_loss(law: BinLaw, events: BinEvents) -> Tensor:
+    """Negative log likelihood of counts, `[record, bin, code]`; leading axes as the law's."""
+    most = law.counts.shape[-1] - 1
+    target = events.count.long().clamp_max(most)
+    log_share = law.counts.log_softmax(-1)
+    return -log_share.gather(-1, target[..., None])[..., 0]
+
+
+def value_loss(mean: Tensor, sd: Tensor, events: BinEvents) -> Tensor:
+    """Negative log likelihood of the scores of all values, up to a constant, `[record, bin, code]`.
+
+    Sums are enough for a Gaussian.
+    """
+    n = events.values
+    square = events.square - 2 * mean * events.total + n * mean * mean
+    return n * sd.log() + square.clamp_min(0) / (2 * sd * sd)

@@ -1,0 +1,119 @@
+"""Stage 2, `model: flow`: a flow of the latents of bins, on a frozen first stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from weir.tasks.clinical import stage1
+from weir.tasks.clinical.bin_data import encode_bins
+from weir.tasks.clinical.bin_masks import Masks
+from weir.tasks.clinical.flow import RecordFlow
+from weir.tasks.clinical.flow_loss import FlowObjective
+from weir.tasks.clinical.generate import STAMPS
+from weir.tasks.clinical.grid import Binned, Grid, merge, tally
+
+if TYPE_CHECKING:
+    from weir.stages.model_folder import ModelCard
+    from weir.tasks.clinical.flow_config import ClinicalFlow, RecordFlowSettings
+    from weir.tasks.clinical.records import Records, RecordSet
+    from weir.tasks.clinical.seqsetvae import SeqSetVAE
+
+
+def build(card: ModelCard) -> RecordFlow:
+    """An untrained flow of the shape that a model's card states, with its first stage."""
+    return assemble(card, stage1.build(card.parent()), frozen=True)
+
+
+def assemble(card: ModelCard, vae: SeqSetVAE, *, frozen: bool) -> RecordFlow:
+    """A flow on `vae` with the settings of a stage2 or joint node's card."""
+    config, schema = card.config, card.schema
+    return RecordFlow(
+        vae,
+        static=len(schema["static"]),
+        grid=grid_of(config["grid"], schema["horizon_hours"]),
+        path=config["path"],
+        masks=Masks(**config["masks"]),
+        frozen=frozen,
+        **config["flow_network"],
+    )
+
+
+def grid_of(grid: dict[str, float | None], horizon: float) -> Grid:
+    """The grid of a node's settings, by default as long as the training records."""
+    return Grid(int(grid["bins"] or 1), float(grid["hours"] or horizon or 1.0))
+
+
+def prepare(model: RecordFlow, config: ClinicalFlow, data: RecordSet, vae: SeqSetVAE) -> None:
+    """Put in the trained first stage and fit what has a closed form to the training records."""
+    model.vae.load_state_dict(vae.state_dict())
+    fit(model, data)
+
+
+@torch.no_grad()
+def fit(model: RecordFlow, data: RecordSet) -> None:
+    """Set the values' scores, the latents' units and the decoder's first guess."""
+    was_training = model.training
+    model.eval()
+    model.marginals.fit(data)
+    sums, events = Moments(model.vae.d_latent), []
+    stamps = torch.zeros(2, STAMPS, dtype=torch.float64)
+    for _, batch in data.all():
+        binned = merge(batch, model.grid)
+        events.append(tally(binned, model.grid, model.codes))
+        mean, log_variance = encode_bins(model.vae, binned, model.grid)
+        full = binned.occupied(model.grid)
+        sums.add(mean[full], log_variance[full])
+        stamps += _stamps(batch, binned, model.grid)
+    sums.put(model)
+    model.decoder.fit(events)
+    count = stamps[0].clamp_min(1)
+    number = torch.arange(STAMPS, dtype=torch.float64)
+    # Where no bin has that many events: each is a time stamp of its own.
+    model.stamps.copy_(torch.where(stamps[0] > 0, stamps[1] / count, number))
+    model.train(was_training)
+
+
+class Moments:
+    """Mean and deviation of posterior draws of latents, from pieces."""
+
+    def __init__(self, size: int) -> None:
+        self.count = 0
+        self.total, self.square = torch.zeros(2, size, dtype=torch.float64)
+
+    def add(self, mean: Tensor, log_variance: Tensor) -> None:
+        """More posteriors, `[n, size]` each."""
+        self.count += len(mean)
+        self.total += mean.double().sum(0).cpu()
+        self.square += (mean.double().square() + log_variance.double().exp()).sum(0).cpu()
+
+    def put(self, model: RecordFlow) -> None:
+        """Set the model's units."""
+        mean = self.total / max(1, self.count)
+        variance = self.square / max(1, self.count) - mean.square()
+        model.latent_mean.copy_(mean)
+        model.latent_sd.copy_(variance.clamp_min(1e-8).sqrt() if self.count else variance + 1)
+
+
+def _stamps(records: Records, binned: Binned, grid: Grid) -> Tensor:
+    """How many bins hold how many events, and how many time stamps these have: `[2, STAMPS]`."""
+    place = grid.bin(records.time)
+    kept = place < grid.bins
+    owner = (records.set_record * grid.bins + place)[kept]
+    sets = owner.unique_consecutive(return_counts=True)[1]
+    size = binned.records.event_set.bincount(minlength=len(binned.place)).clamp_max(STAMPS - 1)
+    found = torch.zeros(2, STAMPS, dtype=torch.float64, device=size.device)
+    found.index_add_(1, size, torch.stack([torch.ones_like(sets), sets]).double())
+    return found.cpu()
+
+
+def objective(config: RecordFlowSettings, model: RecordFlow) -> FlowObjective:
+    """What stage 2 minimises."""
+    return FlowObjective(
+        model,
+        times=config.time_sampling,
+        draws=config.draws,
+        decoder_weight=config.decoder_weight,
+    )

@@ -1,0 +1,138 @@
+"""Values of every code as normal scores, by quantiles of the training values, and back."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from weir.tasks.clinical.records import RecordSet
+
+LEVELS = 129
+"""Quantiles of a code."""
+
+DISCRETE = 0.5
+"""Share of the quantiles that repeat from which on a code counts as one of few values."""
+
+_SAMPLE = 20_000
+_PIECE = 1 << 16
+
+
+class Marginals(nn.Module):
+    """Monotone maps of the values of each code to a standard normal and back.
+
+    Clinical values are skewed, bounded, or of a few levels: a Gaussian law suits their scores.
+    Between quantiles the map is linear; values outside the training range become its ends. A level
+    that many values share has the middle of their scores.
+
+    Args:
+        codes: number of known codes.
+    """
+
+    value: Tensor
+    score: Tensor
+    discrete: Tensor
+
+    def __init__(self, codes: int) -> None:
+        super().__init__()
+        # Levels strictly inside (0, 1): the ends are half a share from the extremes.
+        level = (torch.arange(LEVELS) + 0.5) / LEVELS
+        normal = torch.special.ndtri(level.double()).float()
+        self.register_buffer("value", normal.repeat(codes + 1, 1))
+        self.register_buffer("score", normal.repeat(codes + 1, 1))
+        self.register_buffer("discrete", torch.zeros(codes + 1, dtype=torch.bool))
+
+    @torch.no_grad()
+    def fit(self, data: RecordSet) -> None:
+        """Take the quantiles of the training values of every code; those without keep theirs."""
+        codes, values = _values(data)
+        level = (torch.arange(LEVELS, device=values.device) + 0.5) / LEVELS
+        normal = torch.special.ndtri(level.double()).float()
+        for code in codes.unique().tolist():
+            x = values[codes == code]
+            if len(x) > _SAMPLE:
+                x = x[torch.linspace(0, len(x) - 1, _SAMPLE, device=x.device).long()]
+            # Observed values, none between two of them: levels stay levels.
+            x = x.sort().values
+            knots = x[(level * len(x)).long().clamp_max(len(x) - 1)]
+            self.value[code] = knots
+            _, group, count = knots.unique_consecutive(return_inverse=True, return_counts=True)
+            middle = torch.zeros(len(count), device=x.device).index_add_(0, group, normal) / count
+            self.score[code] = middle[group]
+            self.discrete[code] = len(count) < (1 - DISCRETE) * LEVELS
+
+    def scores(self, value: Tensor, code: Tensor) -> Tensor:
+        """Scores of values `[...]` of codes `[...]` int64 (0 for unknown)."""
+        return _lookup(self.value, self.score, value, code)
+
+    def values(self, score: Tensor, code: Tensor) -> Tensor:
+        """Standardised values `[...]` of scores of codes; of a discrete code the nearest level."""
+        value = _lookup(self.score, self.value, score, code)
+        few = self.discrete[code]
+        # The nearest quantile: half-way between two levels is neither.
+        knots = self.score[code[few]]
+        near = (knots - score[few][:, None]).abs().argmin(-1, keepdim=True)
+        value[few] = self.value[code[few]].gather(-1, near)[:, 0]
+        return value
+
+    def dense_values(self, score: Tensor) -> Tensor:
+        """Interpolated values of scores `[..., code]` of all known codes."""
+        knots, out = self.score[1:], self.value[1:]
+        lead = score.shape[:-1]
+        x = score.reshape(-1, score.shape[-1]).T.contiguous()
+        return _interpolate(knots, out, x).T.reshape(*lead, -1)
+
+    def expected(self, mean: Tensor, sd: Tensor) -> Tensor:
+        """Mean value of Gaussian scores, `[..., code]` each, by quadrature over seven points."""
+        total = torch.zeros_like(mean)
+        for node, weight in _HERMITE:
+            total += weight * self.dense_values(mean + node * sd)
+        return total
+
+
+_HERMITE = tuple(
+    (sign * math.sqrt(2) * node, weight / math.sqrt(math.pi))
+    for node, weight, signs in (
+        (0.0, 0.8102646175568073, (1,)),
+        (0.8162878828589647, 0.4256072526101278, (-1, 1)),
+        (1.6735516287674714, 0.0545155828191270, (-1, 1)),
+        (2.6519613568352334, 0.0009717812450995, (-1, 1)),
+    )
+    for sign in signs
+)
+"""Nodes and weights of the mean of a standard normal."""
+
+
+def _values(data: RecordSet) -> tuple[Tensor, Tensor]:
+    """Codes and values of (some of) the measured events of a set."""
+    every = max(1, int(data.events.sum()) // 10_000_000)
+    codes, values = [], []
+    for _, batch in data.all():
+        use = batch.measured.nonzero()[::every, 0]
+        codes.append(batch.code[use])
+        values.append(batch.value[use])
+    if not codes:
+        return torch.zeros(0, dtype=torch.int64), torch.zeros(0)
+    return torch.cat(codes), torch.cat(values)
+
+
+def _lookup(from_: Tensor, to: Tensor, x: Tensor, code: Tensor) -> Tensor:
+    """Piecewise linear maps of values `[...]`, each by its code's knots."""
+    parts = [
+        _interpolate(from_[number], to[number], value[:, None])[:, 0]
+        for value, number in zip(
+            x.reshape(-1).split(_PIECE), code.reshape(-1).split(_PIECE), strict=True
+        )
+    ]
+    return torch.cat(parts).reshape(x.shape)
+
+
+def _interpolate(from_: Tensor, to: Tensor, x: Tensor) -> Tensor:
+    """Rows `[row, n]` of x through the knots `[row, knot]`, flat outside them."""
+    # Equal knots: the first of those that are not less.
+    right = torch.searchsorted(from_, x).clamp(1, from_.shape[1] - 1)
+    a, b = from_.gather(1, right - 1), from_.gather(1, right)
+    gap = b - a
+    share = torch.where(gap > 0, (x - a) / gap.where(gap > 0, 1.0), (x >= b).to(x.dtype))
+    return torch.lerp(to.gather(1, right - 1), to.gather(1, right), share.clamp(0, 1))

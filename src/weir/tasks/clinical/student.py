@@ -1,0 +1,18 @@
+"""Students of record flows: the teacher's network with a step size as a further input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from weir.tasks.clinical import flow_stage2, joint
+
+if TYPE_CHECKING:
+    from weir.stages.model_folder import ModelCard
+    from weir.tasks.clinical.flow import RecordFlow
+
+
+def build(card: ModelCard) -> RecordFlow:
+    """An untrained student of the shape of the teacher that its card names."""
+    teacher = card.parent()
+    module = flow_stage2 if teacher.section == "stage2" else joint
+    return module.build(teacher).as_student()
