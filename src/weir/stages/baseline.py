@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 def run(
     config: Any, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
 ) -> None:
-    """Fit the node's baseline on the dataset, and on a stage-1 model if it names one."""
+    """Fit the node's baseline on the dataset, and on a trained model if it names one."""
     data = part(task, "data").load(paths.inputs["data"])
     folder = paths.inputs.get("upstream")
-    stage1 = load_model(folder, part(task, "stage1").build) if folder else None
+    baseline = part(task, "baseline")
+    below = load_model(folder, baseline.built_on) if folder else None
     upstream = asdict(read_card(folder)) if folder else None
     card = card_of("baseline", name, task, seed, config, data, upstream=upstream)
     tracker.log_params({"baseline": card.config})
     torch.manual_seed(seed)
-    baseline = part(task, "baseline")
     model = baseline.build(card)
     history = baseline.fit(
         model,
         config,
         data,
-        stage1,
+        below,
         seed=seed,
         checkpoints=paths.checkpoints,
         log=tracker.log_metrics,

@@ -12,9 +12,9 @@ needs and an edit of one part reruns only the stages built on it:
 | `data` | `load(folder)`: `name`, `card()`, `split(part)`, `to(device)` |
 | `stage1`, `stage2`, `joint` | `build(card)`, `prepare(model, config, items, ...)`, `objective` |
 | `student` | `build(card)` |
-| `baseline` | `build(card)`, `fit(model, config, data, stage1, ...)` |
+| `baseline` | `build(card)`, `built_on(card)`, `fit(model, config, data, below, ...)` |
 | `evaluation` | `evaluate(model, data, config, details, ...)` |
-| `figures` | `HEADLINE`, `figures(evaluations)` |
+| `figures` | `HEADLINE` or `FAMILIES`, `figures(evaluations)` |
 
 `stage1.objective` is None for a model that `prepare` completes, which is then not trained.
 `tasks/forecast` is the reference; a new task is a new folder and its name in `TASKS`.

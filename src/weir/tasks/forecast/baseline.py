@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from weir.training.loop import Log
 
 
+built_on = stage1.build
+"""What a baseline may be built on: a model of stage 1."""
+
+
 def build(card: ModelCard) -> nn.Module:
     """An unfitted baseline of the shape that a model's card states.
 

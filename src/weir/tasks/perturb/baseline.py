@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from weir.training.loop import Log
 
 
+built_on = stage1.build
+"""What a baseline may be built on: a model of stage 1."""
+
+
 def build(card: ModelCard) -> baselines.Fitted:
     """An unfitted baseline of the kind that a model's card states."""
     return baselines.build(

@@ -1,0 +1,66 @@
+"""Fitting a baseline node, and building one from its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from weir.tasks import part
+from weir.tasks.clinical import baselines
+from weir.tasks.clinical.baseline_config import Boosting
+
+if TYPE_CHECKING:
+    from weir.stages.model_folder import ModelCard
+    from weir.tasks.clinical.baseline_config import ClinicalBaseline
+    from weir.tasks.clinical.data import ClinicalData
+    from weir.training.loop import Log
+
+
+def build(card: ModelCard) -> baselines.Fitted:
+    """An unfitted baseline of the kind that a model's card states."""
+    config = card.config
+    return baselines.build(
+        config["method"],
+        len(card.schema["codes"]),
+        Boosting.model_validate(config["boosting"]),
+        penalty=config["penalty"],
+        model=built_on(card.parent()) if card.upstream else None,
+        representation=config["representation"],
+        share=config["weight"],
+        knows=config["knows"],
+    )
+
+
+def built_on(card: ModelCard) -> nn.Module:
+    """The model, without its weights, that a baseline is built on."""
+    match card.section:
+        case "stage1":
+            return part(card.task, "stage1").build(card)
+        case "stage2":
+            return part(card.task, "stage2").build(card)
+        case _:
+            return part(card.task, "joint").build(card)
+
+
+def fit(
+    model: baselines.Fitted,
+    config: ClinicalBaseline,
+    data: ClinicalData,
+    upstream: nn.Module | None,
+    *,
+    seed: int,
+    checkpoints: Path,
+    log: Log,
+) -> list[dict[str, Any]]:
+    """Fit a baseline on the training records; there is no history of training.
+
+    Raises:
+        UserError: an oracle is asked for, but the data is not simulated; or a model that has
+            nothing to lend to `stacked`.
+    """
+    if isinstance(model, baselines.Stacked) and upstream is not None:
+        model.model.load_state_dict(upstream.state_dict())
+    model.eval().requires_grad_(False).fit(data, seed)
+    return []

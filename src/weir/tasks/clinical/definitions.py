@@ -1,0 +1,181 @@
+"""The words that stand beside every score of clinical records, and what a good value is."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+
+class Definition(NamedTuple):
+    """What a score is.
+
+    Attributes:
+        label: name in tables.
+        definition: how it is computed, in a sentence.
+        scale: of the values it is computed from.
+        better: `lower`, `higher`, or the value of a perfect model.
+        pool: how the splits of a dataset become one number.
+    """
+
+    label: str
+    definition: str
+    scale: str
+    better: Literal["lower", "higher"] | float
+    pool: Literal["mean", "median"] = "mean"
+
+
+_RISK = "probability of the outcome"
+_VALUES = "values standardised by the code's training mean and standard deviation"
+_SETS = "mean over the sets of all records"
+
+DEFINITIONS: dict[str, Definition] = {
+    "auroc": Definition(
+        "AUROC",
+        "area under the ROC curve: chance that a record with the outcome has a higher risk than "
+        "one without, ties counting half",
+        _RISK,
+        "higher",
+    ),
+    "auprc": Definition(
+        "AUPRC",
+        "average precision: precision at each threshold weighted by the recall it adds, not "
+        "interpolated; chance is the share of records with the outcome",
+        _RISK,
+        "higher",
+    ),
+    "brier": Definition(
+        "Brier score",
+        "mean squared difference of risk and outcome (0 or 1)",
+        _RISK,
+        "lower",
+    ),
+    "calibration_error": Definition(
+        "calibration error",
+        "mean distance of the share with the outcome from the mean risk, over bins of equally many "
+        "records; above 0 by the bins' noise even for a calibrated risk, about "
+        "sqrt(2 p (1 - p) bins / (pi records))",
+        _RISK,
+        "lower",
+    ),
+    "accuracy": Definition(
+        "accuracy",
+        "share of records whose risk is on the right side of one half; of a rare outcome, saying "
+        "never scores 1 - its rate",
+        _RISK,
+        "higher",
+    ),
+    "nll": Definition(
+        "log loss",
+        "mean negative log likelihood of the outcome, nats",
+        _RISK,
+        "lower",
+    ),
+    "temperature": Definition(
+        "temperature",
+        "what logits were divided by, fitted on validation records (least log loss); above 1 the "
+        "risks were too sure of themselves",
+        "logits",
+        1.0,
+    ),
+    "fill_crps": Definition(
+        "forecast CRPS",
+        "fair continuous ranked probability score of measured values of the last quarter of the "
+        "time, forecast from the first three; mean over values",
+        _VALUES,
+        "lower",
+    ),
+    "fill_energy": Definition(
+        "forecast energy score",
+        "E|X - y| - E|X - X'| / 2 over all values of a record's last quarter together; mean over "
+        "records",
+        _VALUES,
+        "lower",
+    ),
+    "forecast_rmse": Definition(
+        "forecast RMSE",
+        "root mean squared error of the mean sample, values of the last quarter of the time",
+        _VALUES,
+        "lower",
+    ),
+    "impute_rmse": Definition(
+        "imputation RMSE",
+        "root mean squared error of the mean sample, values of hidden bins among the others",
+        _VALUES,
+        "lower",
+    ),
+    "tstr_auroc": Definition(
+        "AUROC, trained on synthetic",
+        "AUROC on real records of boosting that was trained on synthetic ones, as many as real",
+        _RISK,
+        "higher",
+    ),
+    "tstr_gap": Definition(
+        "loss by synthetic training",
+        "AUROC on real records of boosting trained on real records - trained on synthetic ones",
+        _RISK,
+        "lower",
+    ),
+    "c2st_auc": Definition(
+        "two-sample AUC",
+        "AUC of a cross-validated classifier that tells synthetic from real records by their "
+        "aggregates; one half if it cannot",
+        "aggregates of events by code",
+        0.5,
+    ),
+    "privacy": Definition(
+        "nearest-neighbour ratio",
+        "median distance of synthetic records to the nearest training record / that of held-out "
+        "records; below 1 they lie nearer to training records than new patients do",
+        "aggregates of events by code",
+        1.0,
+    ),
+    "reconstruction_gain": Definition(
+        "reconstruction gain",
+        "1 - squared error of values decoded from the sets' posterior means / that of values "
+        "decoded from z = 0, which knows nothing of the set",
+        _VALUES,
+        "higher",
+    ),
+    "reconstruction_rmse": Definition(
+        "reconstruction RMSE",
+        "root mean squared error of values decoded from the sets' posterior means",
+        _VALUES,
+        "lower",
+    ),
+    "code_nll": Definition(
+        "log loss of codes",
+        "negative log likelihood of how often each code occurs in a set (Poisson), nats a set, "
+        f"decoded from the posterior mean; {_SETS}",
+        "numbers of events",
+        "lower",
+    ),
+    "active_units": Definition(
+        "active units",
+        "share of latent units whose posterior mean has a variance over sets above .01 (Burda et "
+        "al. 2016); 0 in a collapsed model",
+        "latent",
+        "higher",
+    ),
+    "kl": Definition(
+        "KL",
+        f"divergence of the posterior from the prior, nats a set; {_SETS}; neither high nor low "
+        "is good by itself",
+        "latent",
+        "lower",
+    ),
+    "mutual_information": Definition(
+        "mutual information",
+        "nats that a latent tells of its set: mean log of posterior / mean posterior over at most "
+        "2000 sets, so at most log 2000 = 7.6",
+        "latent",
+        "higher",
+    ),
+    "probe_auroc": Definition(
+        "AUROC of a probe",
+        "AUROC of a logistic regression on the representation, fitted on training records",
+        _RISK,
+        "higher",
+    ),
+}
+
+HEADLINES = ("auroc", "fill_crps", "reconstruction_gain")
+"""A model is ranked by the first of these that it has."""

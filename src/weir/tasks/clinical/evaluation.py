@@ -1,0 +1,98 @@
+"""Evaluating a clinical model for the report: each thing that it can do is scored on its own.
+
+| a model that | is scored by | in |
+|---|---|---|
+| predicts the outcome (`risk`) | its risks | `risk_quality` |
+| encodes sets of events (stage 1) | its latents and what it gives back | `representation_quality` |
+| fills in what is hidden (`fill`) | imputation and forecasts | `fill_quality` |
+| makes patients (`synthesise`) | how they do in the place of real ones | `synthetic_quality` |
+
+Each module has one function that writes its tables into `details` and returns `metrics`,
+`protocol`, `seconds` and `latency_ms`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from torch import nn
+
+from weir.errors import UserError
+from weir.tasks.clinical.baselines.stacked import Stacked
+from weir.tasks.clinical.definitions import DEFINITIONS, HEADLINES
+from weir.tasks.clinical.predictor import predicts_risk
+from weir.tasks.clinical.risk_quality import evaluate_risks
+
+if TYPE_CHECKING:
+    from weir.tasks.clinical.data import ClinicalData
+    from weir.tasks.clinical.evaluate_config import ClinicalEvaluate
+
+CURVE = "curve.csv"
+
+
+def evaluate(
+    model: nn.Module,
+    data: ClinicalData,
+    config: ClinicalEvaluate,
+    details: Path,
+    *,
+    seed: int,
+    label: str,
+) -> dict[str, Any]:
+    """Score `model` on every record of the split; tables go into `details`.
+
+    Args:
+        model: see the table above; what it can do is told by its methods.
+        data: on the device of the model.
+        config: the evaluate node.
+        details: existing folder; `curve.csv` goes beside it.
+        seed: of resamples and samples.
+        label: names the progress line.
+
+    Returns:
+        the task's part of `evaluation.json`: metrics, definitions, protocol, nfe, latency, curve.
+
+    Raises:
+        UserError: the split has nothing to score on, or the model does nothing that is scored.
+        WeirError: a prediction is NaN or infinite.
+    """
+    found: list[dict[str, Any]] = []
+    if predicts_risk(model):
+        found.append(evaluate_risks(model, data, config, details, seed=seed))
+    if config.model.startswith("stage1/"):
+        from weir.tasks.clinical.representation_quality import evaluate_representation
+
+        found.append(evaluate_representation(model, data, config, details, seed=seed))
+    if not found:
+        raise UserError(
+            f"evaluate: {config.model} neither predicts the outcome nor encodes nor fills in; "
+            "evaluate a model built on it"
+        )
+    known = {name: value for part in found for name, value in part["metrics"].items()}
+    # Where no risk was predicted there is nothing to draw, but every evaluation has this table.
+    if not (curve := details.parent / CURVE).exists():
+        pd.DataFrame(columns=["predicted", "observed"]).to_csv(curve, index=False)
+    return {
+        "headline": next(name for name in HEADLINES if name in known),
+        # In the order of the table of definitions.
+        "metrics": {name: known[name] for name in DEFINITIONS if name in known},
+        "definitions": {name: DEFINITIONS[name]._asdict() for name in DEFINITIONS if name in known},
+        # Of the first, which it is ranked by: what else was done is nothing that models share.
+        "protocol": found[0]["protocol"],
+        "nfe": found[0].get("nfe", 1),
+        "latency_ms": found[0]["latency_ms"],
+        "seconds": sum(part["seconds"] for part in found),
+        "quality_curve": [point for part in found for point in part.get("quality_curve", [])],
+        **_kind(model, config),
+    }
+
+
+def _kind(model: nn.Module, config: ClinicalEvaluate) -> dict[str, str]:
+    """What the report calls a model, where its section does not tell: no head is a teacher."""
+    if isinstance(model, Stacked):
+        return {"kind": "ensemble"}
+    if config.model.startswith("stage2/") and not hasattr(model, "fill"):
+        return {"kind": "head"}
+    return {}
