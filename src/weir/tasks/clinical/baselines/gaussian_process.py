@@ -78,7 +78,7 @@ class GaussianProcess(FillBaseline):
         has = torch.cat([piece for _, piece in pieces]).permute(2, 0, 1)
         enough = has.sum(-1) > 1
         # Those with enough values first, in their order.
-        order = (~enough).int().argsort(1, stable=True)[:, :RECORDS, None]
+        order = (~enough).int().argsort(dim=1, stable=True)[:, :RECORDS, None]
         order = order.expand(-1, -1, self.bins)
         has = has.gather(1, order) & enough.gather(1, order[..., 0])[..., None]
         off = value.gather(1, order).double() - self.centre.T[:, None].double()

@@ -1,0 +1,297 @@
+"""Scores of generated records in the place of real ones.
+
+Tables that it writes into `details`:
+
+| table | columns |
+|---|---|
+| `synthetic_codes` | code, and of real and synthetic records: share with it, events, mean, sd |
+| `synthetic_values` | code, level, real, synthetic: quantiles of values in clinical units |
+| `synthetic_distances` | kind (synthetic, held out), distance to the nearest training record |
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from weir.errors import UserError
+from weir.metrics.classification import auroc
+from weir.tasks.clinical.baseline_config import Boosting
+from weir.tasks.clinical.baselines.trees import Trees
+from weir.tasks.clinical.features import counts, feature_table, features
+from weir.tasks.clinical.summary import AGGREGATES
+
+if TYPE_CHECKING:
+    from weir.tasks.clinical.data import ClinicalData
+    from weir.tasks.clinical.evaluate_config import ClinicalEvaluate
+    from weir.tasks.clinical.records import Records, RecordSet
+
+RECORDS = 20_000
+"""Most training records that are compared with as many synthetic ones."""
+
+TESTED = 3_000
+"""Most records of each kind of the two-sample test and of the distances."""
+
+LEVELS = tuple(n / 20 for n in range(1, 20))
+CLOSE = 0.05
+"""Share of the held-out records whose distance counts as close."""
+
+
+class Generator(Protocol):
+    """A model that makes records."""
+
+    def synthesise(
+        self,
+        static: Tensor,
+        outcome: Tensor,
+        end: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        steps: int | None = None,
+        solver: Any = None,
+    ) -> Records:
+        """A new record for each row."""
+        ...
+
+
+class Synthetic(NamedTuple):
+    """Generated records as tables.
+
+    Attributes:
+        features: `[record, feature]`, see `features`.
+        outcome: `[record]`.
+        code: `[event]` int64.
+        value: `[event]` standardised, NaN for none.
+    """
+
+    features: Tensor
+    outcome: Tensor
+    code: Tensor
+    value: Tensor
+
+
+def evaluate_synthetic(
+    model: Generator,
+    data: ClinicalData,
+    config: ClinicalEvaluate,
+    details: Path,
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """Make as many records as there are training records, and compare.
+
+    Static features, outcome and length of each are those of a training record drawn with
+    replacement: what is judged is what the model makes of them.
+
+    Returns:
+        metrics, protocol, seconds and latency_ms, for `evaluation.json`.
+
+    Raises:
+        UserError: the training or scored records all have the same outcome.
+    """
+    train, test = data.split("train"), data.split(config.split)
+    codes = len(data.schema.codes)
+    if len(train) > RECORDS:
+        train = train.subset(torch.linspace(0, len(train) - 1, RECORDS).long())
+    begun = time.perf_counter()
+    made = make(model, train, codes, config, seed)
+    seconds = time.perf_counter() - begun
+    real, held = (feature_table(part, codes).cpu() for part in (train, test))
+    # Synthetic outcomes are drawn from the training records' and may miss a rare one.
+    for name, outcome in (("training", train.outcome), ("synthetic", made.outcome)):
+        if outcome.min() == outcome.max():
+            raise UserError(
+                f"evaluate: all {name} records have the same outcome; boosting cannot be trained"
+            )
+    if test.outcome.min() == test.outcome.max():
+        raise UserError(
+            f"evaluate: all records of the {config.split} split have the same outcome; score on "
+            "another split"
+        )
+    scores = [
+        _transfer(table, outcome.cpu(), held, test.outcome.cpu(), seed)
+        for table, outcome in ((real, train.outcome), (made.features, made.outcome))
+    ]
+    near = nearest(made.features, real, held, codes, seed)
+    codes_table, values_table = marginals(train, made, data)
+    codes_table.to_parquet(details / "synthetic_codes.parquet", index=False)
+    values_table.to_parquet(details / "synthetic_values.parquet", index=False)
+    pd.concat(
+        pd.DataFrame({"kind": kind, "distance": distance.numpy()})
+        for kind, distance in (("synthetic", near[0]), ("held out", near[1]))
+    ).to_parquet(details / "synthetic_distances.parquet", index=False)
+    return {
+        "metrics": {
+            "tstr_auroc": scores[1],
+            "tstr_gap": scores[0] - scores[1],
+            "c2st_auc": two_sample_auc(made.features, real, codes, seed),
+            "privacy": float(near[0].median() / near[1].median().clamp_min(1e-9)),
+            "privacy_close": float((near[0] < near[1].quantile(CLOSE)).double().mean()),
+            "code_gap": float((codes_table["real_share"] - codes_table["share"]).abs().mean()),
+            "occurrence_gap": _occurrence(made.features, real, codes),
+        },
+        "protocol": {
+            "split": config.split,
+            "fold": data.schema.fold,
+            "synthetic_records": len(made.outcome),
+            "training_records": len(train),
+            "held_out_records": len(test),
+            "steps": config.steps,
+            "solver": config.solver,
+        },
+        "seconds": seconds,
+        "latency_ms": 1000 * seconds / max(1, len(made.outcome)),
+    }
+
+
+@torch.no_grad()
+def make(
+    model: Generator,
+    train: RecordSet,
+    codes: int,
+    config: ClinicalEvaluate,
+    seed: int,
+    piece: int = 512,
+) -> Synthetic:
+    """As many records as `train` has."""
+    device = train.rows.device
+    generator = torch.Generator(device).manual_seed(seed)
+    rows = torch.randint(len(train), (len(train),), generator=generator, device=device)
+    found = []
+    for some in rows.split(piece):
+        records = model.synthesise(
+            train.static[some],
+            train.outcome[some],
+            train.end[some],
+            generator,
+            steps=config.steps,
+            solver=config.solver,
+        )
+        value = records.value.masked_fill(~records.measured, torch.nan)
+        parts = features(records, codes), records.outcome, records.code, value
+        found.append(Synthetic(*(part.cpu() for part in parts)))
+    return Synthetic(*(torch.cat(fields) for fields in zip(*found, strict=True)))
+
+
+def _transfer(
+    table: Tensor, outcome: Tensor, held: Tensor, held_outcome: Tensor, seed: int
+) -> float:
+    """AUROC on held-out records of boosting trained on a table."""
+    settings = Boosting()
+    # As many leaves as few records allow.
+    fewest = min(settings.min_leaf, max(1, len(outcome) // 20))
+    trees = Trees(settings.model_copy(update={"min_leaf": fewest}))
+    trees.grow(table, outcome, seed)
+    return float(auroc(trees.logit(held), held_outcome))
+
+
+def two_sample_auc(made: Tensor, real: Tensor, codes: int, seed: int) -> float:
+    """Cross-validated AUC of boosting that tells synthetic from real records by their events."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    random = np.random.default_rng(seed)
+    count = min(len(made), len(real), TESTED)
+    events = codes * len(AGGREGATES)
+    both = np.concatenate(
+        [
+            part[random.choice(len(part), count, replace=False), :events].double().numpy()
+            for part in (made, real)
+        ]
+    )
+    both[:, np.isnan(both).all(0)] = 0.0
+    label = np.repeat([1, 0], count)
+    folds = StratifiedKFold(3, shuffle=True, random_state=seed)
+    trees = HistGradientBoostingClassifier(max_iter=80, max_features=0.3, random_state=seed)
+    guess = cross_val_predict(trees, both, label, cv=folds, method="predict_proba")[:, 1]
+    return float(roc_auc_score(label, guess))
+
+
+def nearest(
+    made: Tensor, real: Tensor, held: Tensor, codes: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Distance of synthetic and of held-out records to their nearest training record.
+
+    In the space of log counts and mean and last values by code, each by its training deviation;
+    codes that a record has no value of lie at the training mean. Static features are left out:
+    those of synthetic records are real ones.
+
+    Returns:
+        `[synthetic]` and `[held out]`, at most `TESTED` of each.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    space = [_space(table, codes) for table in (made, held, real)]
+    centre, unit = space[2].mean(0), space[2].std(0).clamp_min(1e-6)
+    a, b, to = ((part - centre) / unit for part in space)
+    some = [part[torch.randperm(len(part), generator=generator)[:TESTED]] for part in (a, b)]
+    return tuple(
+        torch.cat([torch.cdist(x, to).min(1).values for x in part.split(256)]) for part in some
+    )
+
+
+def _space(table: Tensor, codes: int) -> Tensor:
+    by_code = table[:, : codes * len(AGGREGATES)].unflatten(1, (codes, len(AGGREGATES)))
+    count, mean, last = (by_code[..., AGGREGATES.index(n)] for n in ("count", "mean", "last"))
+    return torch.cat([count.log1p(), mean, last], 1).nan_to_num(0.0)
+
+
+def marginals(
+    train: RecordSet, made: Synthetic, data: ClinicalData
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """How often each code is, and quantiles of its values, real and synthetic."""
+    known = data.schema.codes
+    parts = [batch for _, batch in train.all()]
+    code = torch.cat([batch.code for batch in parts]).cpu()
+    value = torch.cat([b.value.masked_fill(~b.measured, torch.nan) for b in parts]).cpu()
+    table = feature_table(train, len(known)).cpu()
+    rows, levels = [], []
+    for number, about in enumerate(known):
+        row: dict[str, Any] = {"code": about.name}
+        lines = {}
+        for prefix, number_of, which, values in (
+            ("real_", counts(table, len(known))[:, number], code, value),
+            ("", counts(made.features, len(known))[:, number], made.code, made.value),
+        ):
+            x = values[which == number + 1]
+            x = x[~x.isnan()].double() * about.sd + about.mean
+            row[f"{prefix}share"] = float((number_of > 0).double().mean())
+            row[f"{prefix}events"] = float(number_of.double().mean())
+            row[f"{prefix}mean"] = float(x.mean()) if len(x) else float("nan")
+            row[f"{prefix}sd"] = float(x.std(correction=0)) if len(x) else float("nan")
+            lines[prefix] = np.quantile(x.numpy(), LEVELS) if len(x) else None
+        rows.append(row)
+        if all(line is not None for line in lines.values()):
+            levels.append(
+                pd.DataFrame(
+                    {
+                        "code": about.name,
+                        "level": LEVELS,
+                        "real": lines["real_"],
+                        "synthetic": lines[""],
+                    }
+                )
+            )
+    columns = ["code", "level", "real", "synthetic"]
+    return pd.DataFrame(rows), pd.concat(levels) if levels else pd.DataFrame(columns=columns)
+
+
+def _occurrence(made: Tensor, real: Tensor, codes: int) -> float:
+    """Mean absolute difference of the correlations between codes' occurrence in records."""
+    tables = [(counts(table, codes) > 0).double() for table in (made, real)]
+    varying = (tables[1].std(0) > 0).nonzero()[:, 0]
+    if len(varying) < 2:
+        return 0.0
+    found = []
+    for table in tables:
+        off = table[:, varying] - table[:, varying].mean(0)
+        unit = off.square().mean(0).sqrt().clamp_min(1e-9)
+        found.append((off / unit).T @ (off / unit) / len(off))
+    first, second = torch.triu_indices(len(varying), len(varying), 1)
+    return float((found[0] - found[1])[first, second].abs().mean())

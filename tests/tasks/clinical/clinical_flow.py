@@ -1,0 +1,55 @@
+"""A tiny first stage and a flow on it, for tests."""
+
+from __future__ import annotations
+
+import torch
+
+from weir.tasks.clinical.bin_masks import Masks
+from weir.tasks.clinical.data import ClinicalData
+from weir.tasks.clinical.flow import RecordFlow
+from weir.tasks.clinical.flow_stage2 import fit
+from weir.tasks.clinical.grid import Grid
+from weir.tasks.clinical.seqsetvae import SeqSetVAE
+
+BINS = 8
+
+
+def small_vae(data: ClinicalData) -> SeqSetVAE:
+    """Untrained, with four latents."""
+    torch.manual_seed(0)
+    schema = data.schema
+    vae = SeqSetVAE(
+        len(schema.codes) + 1,
+        len(schema.static),
+        schema.horizon_hours,
+        width=8,
+        d_latent=4,
+        knots=4,
+        heads=2,
+        dropout=0.0,
+    )
+    vae.fit(data.split("train"))
+    return vae.eval()
+
+
+def small_flow(data: ClinicalData, *, frozen: bool = True) -> RecordFlow:
+    """Untrained, of eight bins, fitted to the training records; its output is not zero."""
+    flow = RecordFlow(
+        small_vae(data),
+        static=len(data.schema.static),
+        grid=Grid(BINS, data.schema.horizon_hours),
+        masks=Masks(),
+        frozen=frozen,
+        width=16,
+        layers=1,
+        context_layers=1,
+        heads=2,
+    )
+    fit(flow, data.split("train"))
+    torch.nn.init.normal_(flow.network.out.out.weight, std=0.1)
+    torch.nn.init.normal_(flow.network.out.modulation.weight, std=0.1)
+    for block in flow.network.blocks:
+        torch.nn.init.normal_(block.modulation.weight, std=0.1)
+    torch.nn.init.normal_(flow.decoder.value.weight, std=0.1)
+    torch.nn.init.normal_(flow.decoder.context_value.weight, std=0.1)
+    return flow.eval()
