@@ -116,7 +116,7 @@ def load(folder: Path) -> ClinicalData:
             for name, kind in COLUMNS.items()
         }
         groups = frame[[subgroup_column(name) for name in schema.subgroups]].to_numpy("int64")
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+    except (OSError, EOFError, pa.ArrowException, KeyError, ValueError) as error:
         text = str(error).splitlines()[0]
         raise UserError(f"{folder} cannot be read ({text}); rerun weir preprocess") from None
     if digest(folder, frame) != schema.digest:
