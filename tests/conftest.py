@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 
-# Before torch is imported: two test processes share two cores.
+# Before torch is imported: two test processes share two cores. Numba, which scanpy loads, sets
+# OpenMP's threads to all cores, for torch as well.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 

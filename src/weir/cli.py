@@ -32,6 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None and (code := _run_warm(sys.argv[1:])) is not None:
         return code
     options = _parser().parse_args(arguments)
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        # Numba, which scanpy loads, sets OpenMP's threads to all cores, for torch as well.
+        os.environ.setdefault("NUMBA_NUM_THREADS", threads)
     try:
         return import_module(f"weir.commands.{options.module}").run(options) or 0
     except WeirError as error:
