@@ -6,12 +6,13 @@
 | `padded` | all groups at once, padded to the longest, with a mask |
 | `packed` | groups of one length together, so that nothing is padded |
 
-Lengths of sequences hardly ever agree, so for these `packed` takes lengths that differ by a quarter
-at most together and masks the difference.
+Lengths of sequences hardly ever agree, so for these `packed` takes lengths within a ratio together
+and masks the difference.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -23,9 +24,6 @@ Form = Literal["loop", "padded", "packed"]
 Apply = Callable[[Tensor, Tensor | None], Tensor]
 """From tokens `[group, place, width]` and their mask `[group, place]` (True for tokens, None where
 all are) to `[group, place, out]`."""
-
-SLACK = 1.25
-"""Ratio of lengths that are padded to one another where `exact` is off."""
 
 
 def places(owner: Tensor, owners: int) -> tuple[Tensor, Tensor]:
@@ -43,7 +41,7 @@ def places(owner: Tensor, owners: int) -> tuple[Tensor, Tensor]:
 
 
 def in_groups(
-    tokens: Tensor, owner: Tensor, owners: int, apply: Apply, form: Form, *, exact: bool
+    tokens: Tensor, owner: Tensor, owners: int, apply: Apply, form: Form, *, slack: float = 1.0
 ) -> Tensor:
     """Apply a network to the items of each owner, `[item, out]`.
 
@@ -53,7 +51,7 @@ def in_groups(
         owners: how many there are; those without items cost nothing.
         apply: the network; what it returns for padding is left out.
         form: `loop`, `padded` or `packed`.
-        exact: whether `packed` groups owners of equal numbers of items only.
+        slack: for `packed`: ratio of numbers of items that are padded to one another; 1 pads none.
     """
     if not len(tokens):
         return apply(tokens[None], None)[0]
@@ -63,7 +61,8 @@ def in_groups(
         return torch.cat([apply(part[None], None)[0] for part in parts])
     if form == "padded":
         return _padded(tokens, owner, place, count > 0, apply)
-    bucket = count if exact else _bucket(count)
+    exact = slack == 1
+    bucket = count if exact else _bucket(count, slack)
     order = bucket.index_select(0, owner).argsort(stable=True)
     sizes = bucket[count > 0].unique().tolist()
     members = [int((count * (bucket == size)).sum()) for size in sizes]
@@ -79,10 +78,10 @@ def in_groups(
     return torch.cat(parts).index_select(0, back)
 
 
-def _bucket(count: Tensor) -> Tensor:
-    """A number for lengths that differ by less than `SLACK`; 0 for none."""
-    step = torch.log(torch.tensor(SLACK, dtype=torch.float64))
-    return torch.where(count > 0, 1 + (count.clamp(min=1).double().log() / step).long(), 0)
+def _bucket(count: Tensor, slack: float) -> Tensor:
+    """A number for each class of counts: 1 for those within `slack` of the largest; 0 for none."""
+    shortfall = (count.max() / count.clamp(min=1)).double().log() / math.log(slack)
+    return torch.where(count > 0, 1 + shortfall.long(), 0)
 
 
 def _padded(tokens: Tensor, owner: Tensor, place: Tensor, taken: Tensor, apply: Apply) -> Tensor:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from weir.tasks.clinical.attention import MaskedBlock
 from weir.tasks.clinical.forms import Form, in_groups, places
@@ -21,6 +20,12 @@ if TYPE_CHECKING:
 
 PERIODS = 8
 """Sinusoids of time, with periods from one hour to twice the horizon."""
+
+
+SLACK, RECURRENT_SLACK = 1.25, 4.0
+"""Ratios of lengths that are padded to one another where records are packed: little by the
+transformer, whose work grows with the padding; more by the GRU, whose work on a CPU grows with the
+number of its steps, so that few groups are best."""
 
 
 class Clock(nn.Module):
@@ -51,12 +56,15 @@ class Clock(nn.Module):
 
 
 class GRU(nn.Module):
-    """Gated recurrent units along each record; in both directions unless causal.
+    """Gated recurrent units along each record; unless causal a second one from its end on.
+
+    Padding comes last and so changes no state. Torch's own packed sequences need none, but on a CPU
+    the time of their backward pass grows with the square of the length.
 
     Args:
         width: width of the vectors.
         layers: recurrent layers.
-        form: `loop`, `padded`, or `packed`: all records at once, step by step, without padding.
+        form: `packed` puts records within a ratio of lengths together.
         dropout: between layers.
         causal: whether a state depends on no later set.
     """
@@ -66,38 +74,31 @@ class GRU(nn.Module):
     ) -> None:
         super().__init__()
         self.form: Form = form
-        self.causal = causal
-        self.recurrent = nn.GRU(
-            width,
-            width if causal else width // 2,
-            layers,
-            batch_first=True,
-            dropout=dropout if layers > 1 else 0.0,
-            bidirectional=not causal,
-        )
+        between = dropout if layers > 1 else 0.0
+        hidden = width if causal else width // 2
+        self.onward = nn.GRU(width, hidden, layers, batch_first=True, dropout=between)
+        self.from_end = None
+        if not causal:
+            self.from_end = nn.GRU(width, hidden, layers, batch_first=True, dropout=between)
 
     def forward(self, x: Tensor, records: Records) -> Tensor:
         """`[set, width]` to the same."""
-        if not len(x):
-            return x
         owner, owners = records.set_record, len(records.outcome)
-        if self.form != "packed":
-            return in_groups(x, owner, owners, self._run, self.form, exact=False)
+        found = self._run(self.onward, x, owner, owners)
+        if self.from_end is None:
+            return found
         place, count = places(owner, owners)
-        # Step by step, in each step the longest records first.
-        rank = torch.empty_like(count)
-        rank[count.argsort(descending=True, stable=True)] = torch.arange(owners, device=x.device)
-        order = (place * owners + rank.index_select(0, owner)).argsort()
-        out, _ = self.recurrent(PackedSequence(x.index_select(0, order), place.bincount().cpu()))
-        back = torch.empty_like(order)
-        back[order] = torch.arange(len(order), device=x.device)
-        return out.data.index_select(0, back)
+        mirrored = torch.arange(len(x), device=x.device)
+        mirrored += count.index_select(0, owner) - 1 - 2 * place
+        other = self._run(self.from_end, x.index_select(0, mirrored), owner, owners)
+        return torch.cat([found, other.index_select(0, mirrored)], -1)
 
-    def _run(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        if mask is None or self.causal:
-            return self.recurrent(x)[0]
-        packed = pack_padded_sequence(x, mask.sum(1).cpu(), True, enforce_sorted=False)
-        return pad_packed_sequence(self.recurrent(packed)[0], True, total_length=x.shape[1])[0]
+    def _run(self, gru: nn.GRU, x: Tensor, owner: Tensor, owners: int) -> Tensor:
+        if not len(x):
+            return x.new_zeros(0, gru.hidden_size)
+        return in_groups(
+            x, owner, owners, lambda x, mask: gru(x)[0], self.form, slack=RECURRENT_SLACK
+        )
 
 
 class SequenceTransformer(nn.Module):
@@ -124,7 +125,7 @@ class SequenceTransformer(nn.Module):
     def forward(self, x: Tensor, records: Records) -> Tensor:
         """`[set, width]` to the same."""
         owners = len(records.outcome)
-        return in_groups(x, records.set_record, owners, self._run, self.form, exact=False)
+        return in_groups(x, records.set_record, owners, self._run, self.form, slack=SLACK)
 
     def _run(self, x: Tensor, mask: Tensor | None) -> Tensor:
         for block in self.blocks:

@@ -103,9 +103,7 @@ class AttentionEncoder(nn.Module):
         tokens = mixed(self.events, self.places(records))
         place, count = places(owner, sets)
         begins = (place % PIECE == 0).long()
-        tokens = in_groups(
-            tokens, begins.cumsum(0) - 1, int(begins.sum()), self._attend, self.form, exact=True
-        )
+        tokens = in_groups(tokens, begins.cumsum(0) - 1, int(begins.sum()), self._attend, self.form)
         tokens = self.norm(tokens)
         share = segment_softmax(self.score(tokens), owner, sets)
         weighed = tokens.unflatten(-1, (self.heads, -1)) * share[..., None]

@@ -115,7 +115,7 @@ class Stage1Objective(Objective):
     @torch.no_grad()
     def _gain(self, batch: Records, nll: Tensor) -> Tensor:
         """Nats a set by which the reconstruction is better than from z = 0."""
-        one = torch.zeros(1, self.model.d_latent, device=nll.device)
+        one = self.model.decoder.log_sd.new_zeros(1, self.model.d_latent)
         blank = set_nll(self.model.decode(one), batch)
         return (blank.counts + blank.values).mean() - nll
 

@@ -113,10 +113,13 @@ class Summary(nn.Module):
         table = torch.cat([aggregates(r, self.codes).flatten(1) for _, r in data.all()])
         ordered = table.sort(0).values.T  # NaN last
         last = ((~ordered.isnan()).sum(1, keepdim=True) - 1).clamp(min=0)
-        place = torch.linspace(0, 1, self.quantiles.shape[1], device=table.device) * last
+        count = self.quantiles.shape[1]
+        share = torch.arange(count, device=table.device).double() / (count - 1)
+        place = share * last
         low = place.floor().long()
         high = torch.minimum(low + 1, last)
-        found = torch.lerp(ordered.gather(1, low), ordered.gather(1, high), place - low)
+        part = (place - low).to(table)
+        found = torch.lerp(ordered.gather(1, low), ordered.gather(1, high), part)
         self.quantiles.copy_(found.nan_to_num(0.0))
 
     def _score(self, values: Tensor) -> Tensor:
