@@ -102,6 +102,8 @@ def beside_niche(latent: Tensor, niche: Tensor) -> Tensor:
         latent: `[cell, event]`.
         niche: `[cell, niche]`.
     """
+    if not niche.shape[1]:
+        return latent
     deviation = niche.std(0, correction=0)
     varies = deviation > 1e-6
     if not varies.any():
