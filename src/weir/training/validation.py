@@ -48,7 +48,7 @@ def validate(
 
     Raises:
         Abandoned: when `stopping()`.
-        NonFinite: a loss is NaN or infinite; names the items of the batch.
+        NonFinite: a loss or prediction is NaN or infinite; names the items.
     """
     starts = range(0, len(data), batch_size)
     rows: list[Any] = [None] * len(starts)
@@ -87,5 +87,9 @@ def validate(
                 f"{first + count - 1}"
             )
         sums = [total + value * count for total, value in zip(sums, row, strict=True)]
+    for name, values in predicted.items():
+        odd = (~values.isfinite()).nonzero()[:, 0].tolist()
+        if odd:
+            raise NonFinite(f"validation predictions {name} are not finite on items {listing(odd)}")
     means = {name: total / len(data) for name, total in zip(names, sums, strict=True)}
     return means | objective.scores({name: value.cpu() for name, value in predicted.items()})

@@ -100,7 +100,7 @@ class ClinicalStage1(Config):
         0.02, description="Weight of reconstruction and divergence, in nats a set."
     )
     next_set: NonNegativeFloat = Field(
-        0.01,
+        0.002,
         description="Weight of foretelling the next set's latent from a state, in nats a set; "
         "only of causal states.",
     )
