@@ -47,33 +47,35 @@ class Marginals(nn.Module):
     def fit(self, data: RecordSet) -> None:
         """Take the quantiles of the training values of every code; those without keep theirs."""
         codes, values = _values(data)
+        for code in codes.unique().tolist():
+            if code > 0:
+                self.take(code, values[codes == code])
+
+    @torch.no_grad()
+    def take(self, code: int, values: Tensor) -> None:
+        """Set the map of a code from values `[n]`, at least one."""
+        if len(values) > _SAMPLE:
+            values = values[torch.linspace(0, len(values) - 1, _SAMPLE).long().to(values.device)]
         level = (torch.arange(LEVELS, device=values.device) + 0.5) / LEVELS
         normal = torch.special.ndtri(level.double()).float()
-        for code in codes.unique().tolist():
-            x = values[codes == code]
-            if len(x) > _SAMPLE:
-                x = x[torch.linspace(0, len(x) - 1, _SAMPLE, device=x.device).long()]
-            # Observed values, none between two of them: levels stay levels.
-            x = x.sort().values
-            knots = x[(level * len(x)).long().clamp_max(len(x) - 1)]
-            self.value[code] = knots
-            _, group, count = knots.unique_consecutive(return_inverse=True, return_counts=True)
-            middle = torch.zeros(len(count), device=x.device).index_add_(0, group, normal) / count
-            self.score[code] = middle[group]
-            self.discrete[code] = len(count) < (1 - DISCRETE) * LEVELS
+        # Observed values, none between two of them: levels stay levels.
+        knots = values.sort().values[(level * len(values)).long().clamp_max(len(values) - 1)]
+        _, group, count = knots.unique_consecutive(return_inverse=True, return_counts=True)
+        middle = torch.zeros(len(count), device=knots.device).index_add_(0, group, normal) / count
+        self.value[code] = knots
+        self.score[code] = middle[group]
+        self.discrete[code] = len(count) < (1 - DISCRETE) * LEVELS
 
     def scores(self, value: Tensor, code: Tensor) -> Tensor:
         """Scores of values `[...]` of codes `[...]` int64 (0 for unknown)."""
         return _lookup(self.value, self.score, value, code)
 
     def values(self, score: Tensor, code: Tensor) -> Tensor:
-        """Standardised values `[...]` of scores of codes; of a discrete code the nearest level."""
+        """Standardised values `[...]` of scores of codes; of a discrete code one of its levels."""
         value = _lookup(self.score, self.value, score, code)
         few = self.discrete[code]
-        # The nearest quantile: half-way between two levels is neither.
-        knots = self.score[code[few]]
-        near = (knots - score[few][:, None]).abs().argmin(-1, keepdim=True)
-        value[few] = self.value[code[few]].gather(-1, near)[:, 0]
+        level = torch.special.ndtr(score[few].double()) * LEVELS
+        value[few] = self.value[code[few], level.long().clamp(0, LEVELS - 1)]
         return value
 
     def dense_values(self, score: Tensor) -> Tensor:

@@ -38,6 +38,9 @@ RECORDS = 20_000
 TESTED = 3_000
 """Most records of each kind of the two-sample test and of the distances."""
 
+TREES = 80
+"""Of the classifier of the two-sample test."""
+
 LEVELS = tuple(n / 20 for n in range(1, 20))
 CLOSE = 0.05
 """Share of the held-out records whose distance counts as close."""
@@ -209,7 +212,7 @@ def two_sample_auc(made: Tensor, real: Tensor, codes: int, seed: int) -> float:
     both[:, np.isnan(both).all(0)] = 0.0
     label = np.repeat([1, 0], count)
     folds = StratifiedKFold(3, shuffle=True, random_state=seed)
-    trees = HistGradientBoostingClassifier(max_iter=80, max_features=0.3, random_state=seed)
+    trees = HistGradientBoostingClassifier(max_iter=TREES, max_features=0.3, random_state=seed)
     guess = cross_val_predict(trees, both, label, cv=folds, method="predict_proba")[:, 1]
     return float(roc_auc_score(label, guess))
 

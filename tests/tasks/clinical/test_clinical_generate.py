@@ -1,0 +1,154 @@
+"""New records: well formed, as the law says, and read again by the ordinary reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from clinical_flow import small_flow
+from clinical_meds import run_preprocess
+
+from weir.errors import UserError
+from weir.tasks.clinical.bin_context import Context
+from weir.tasks.clinical.bin_decoder import BinDecoder, BinLaw
+from weir.tasks.clinical.data import ClinicalData
+from weir.tasks.clinical.export import FIRST_SUBJECT, export
+from weir.tasks.clinical.generate import join, pack, synthesise
+from weir.tasks.clinical.records import Records
+
+
+@pytest.fixture(scope="module")
+def made(tiny_clinical: ClinicalData) -> Records:
+    """A record for each training record."""
+    train = tiny_clinical.split("train")
+    flow = small_flow(tiny_clinical)
+    generator = torch.Generator().manual_seed(0)
+    return synthesise(flow, train.static, train.outcome, train.end, generator, steps=2, chunk=50)
+
+
+def test_new_records_are_packed_and_end_in_time(made: Records, tiny_clinical: ClinicalData):
+    assert bool((made.event_set.diff() >= 0).all()) and bool((made.set_record.diff() >= 0).all())
+    assert made.event_set.unique().tolist() == list(range(len(made.time)))
+    same = made.set_record.diff() == 0
+    assert bool((made.time.diff()[same] > 0).all())
+    first = torch.cat([torch.tensor([True]), ~same])
+    assert bool((made.time[first] == 0).all())
+    assert bool((made.time <= made.end[made.set_record] + 1e-4).all())
+    assert int(made.code.min()) >= 1 and int(made.code.max()) <= len(tiny_clinical.schema.codes)
+    # Codes that never have a value have none here.
+    valued = torch.tensor([0, *(code.values for code in tiny_clinical.schema.codes)]) > 0
+    assert torch.equal(made.measured, valued[made.code])
+    assert bool((made.value[~made.measured] == 0).all())
+
+
+def test_seeds_repeat_and_differ(tiny_clinical: ClinicalData):
+    flow, train = small_flow(tiny_clinical), tiny_clinical.split("train")
+    some = train.static[:5], train.outcome[:5], train.end[:5]
+    runs = [
+        flow.synthesise(*some, torch.Generator().manual_seed(seed), steps=1) for seed in (0, 0, 1)
+    ]
+    assert torch.equal(runs[0].value, runs[1].value)
+    assert not torch.equal(runs[0].time, runs[2].time)
+
+
+def test_counts_are_drawn_by_their_law():
+    decoder = BinDecoder(2, 3, 4, width=8, most=2)
+    decoder.excess.copy_(torch.tensor([0.0, 0.0, 1.5]))
+    share = torch.tensor([[0.5, 0.5, 1e-9], [1e-9, 1.0, 1e-9], [0.2, 0.3, 0.5]])
+    law = BinLaw(share.log().expand(40_000, 3, 3), torch.zeros(40_000, 3), torch.ones(40_000, 3))
+    count = decoder.draw_counts(law, torch.Generator().manual_seed(0)).double()
+    torch.testing.assert_close(
+        count.mean(0), torch.tensor([0.5, 1.0, 0.3 + 0.5 * 3.5]).double(), atol=0.03, rtol=0
+    )
+    assert set(count[:, 1].tolist()) == {1.0}
+    torch.testing.assert_close(
+        decoder.expected_counts(law)[0], torch.tensor([0.5, 1.0, 2.05]), atol=1e-4, rtol=0
+    )
+
+
+def test_a_decoder_begins_with_the_rates_of_training(tiny_clinical: ClinicalData):
+    flow = small_flow(tiny_clinical)
+    torch.nn.init.zeros_(flow.decoder.count.weight)
+    law = flow.decoder(torch.zeros(1, 4), torch.zeros(1, 16))
+    train = tiny_clinical.split("train")
+    bins = flow.items(train).batch(torch.arange(len(train)))
+    full = bins.occupied
+    torch.testing.assert_close(
+        law.present[0], (bins.count[full] > 0).float().mean(0), atol=1e-2, rtol=0
+    )
+    assert isinstance(flow.query(train.batch(torch.arange(2)), full[:2]).context, Context)
+
+
+def test_exported_records_are_read_again_as_they_were(
+    made: Records, tiny_clinical: ClinicalData, tmp_path: Path
+):
+    schema = tiny_clinical.schema
+    names = export(made, schema, tmp_path / "meds", about="a test")
+    assert all((tmp_path / "meds" / name).exists() for name in names)
+    again = run_preprocess(tmp_path / "meds", tmp_path / "processed", min_records=1)
+    assert [code.name for code in again.schema.codes] == [code.name for code in schema.codes]
+    assert again.schema.static == schema.static
+    subject = torch.from_numpy(again.identity["subject_id"].to_numpy())
+    assert int(subject.min()) == FIRST_SUBJECT
+    read = again.records(torch.ones(len(subject), dtype=torch.bool)).batch(subject.argsort())
+    torch.testing.assert_close(read.time, made.time, atol=1e-3, rtol=0)
+    assert torch.equal(read.event_set, made.event_set)
+    assert torch.equal(read.set_record, made.set_record)
+    assert torch.equal(read.outcome, made.outcome)
+    some = made.set_record.unique()  # without events there is no origin to count from
+    torch.testing.assert_close(read.end[some], made.end[some])
+
+    def clinical(records: Records, data: ClinicalData) -> torch.Tensor:
+        """Code, whether measured, and value in clinical units, sorted within sets."""
+        sd, mean = (
+            torch.tensor([0.0, *(getattr(code, name) for code in data.schema.codes)])
+            for name in ("sd", "mean")
+        )
+        value = records.value.double() * sd[records.code] + mean[records.code]
+        value = torch.where(records.measured, value, -1e6)
+        order = value.argsort(stable=True)
+        for key in (records.code, records.event_set):
+            order = order[key[order].argsort(stable=True)]
+        return torch.stack([records.code[order].double(), value[order]], 1)
+
+    torch.testing.assert_close(
+        clinical(read, again), clinical(made, tiny_clinical), atol=1e-3, rtol=1e-5
+    )
+    age = schema.static.index("Age")
+    years = [
+        records.static[:, age] * data.schema.static_sd[age] + data.schema.static_mean[age]
+        for records, data in ((read, again), (made, tiny_clinical))
+    ]
+    torch.testing.assert_close(*years, atol=1e-3, rtol=0)
+
+
+def test_splits_are_dealt_by_share(made: Records, tiny_clinical: ClinicalData, tmp_path: Path):
+    export(made, tiny_clinical.schema, tmp_path / "meds", shares=(0.5, 0.25, 0.25))
+    table = pq.read_table(tmp_path / "meds/metadata/subject_splits.parquet").to_pandas()
+    count = table["split"].value_counts()
+    total = len(made.outcome)
+    assert abs(count["train"] - total / 2) <= 1 and abs(count["tuning"] - total / 4) <= 1
+    with pytest.raises(UserError, match="not empty"):
+        export(made, tiny_clinical.schema, tmp_path / "meds")
+
+
+def test_joined_batches_are_one():
+    def one(hour: float) -> Records:
+        event = torch.tensor([0])
+        return pack(
+            event,
+            torch.tensor([hour]),
+            event + 1,
+            torch.tensor([2.0]),
+            torch.tensor([True]),
+            torch.zeros(2, 1),
+            torch.ones(2),
+            torch.zeros(2),
+        )
+
+    both = join([one(0.5), one(1.5)])
+    assert both.set_record.tolist() == [0, 2]
+    assert both.event_set.tolist() == [0, 1]
+    assert len(both.outcome) == 4
