@@ -25,7 +25,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-TASKS = ("forecast", "perturb")
+TASKS = ("forecast", "perturb", "clinical")
 
 
 def part(task: str, name: str) -> ModuleType:
