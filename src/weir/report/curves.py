@@ -21,6 +21,8 @@ MARKERS = {
     "teacher": "o",
     "flow": "o",
     "joint": "s",
+    "ensemble": "P",
+    "head": "v",
     "stage1": "^",
     "baseline": "o",
     "ceiling": "*",
@@ -44,8 +46,11 @@ def shorten(label: str, length: int = 32) -> str:
     return label if len(label) <= length else label[: length - 1].rstrip() + "…"
 
 
-def glance(rows: Sequence[Entry], metrics: Sequence[str]) -> Figure | None:
-    """All rows in one metric a tab: a dot for the mean, small dots for the seeds."""
+def glance(rows: Sequence[Entry], metrics: Sequence[str], family: str = "") -> Figure | None:
+    """All rows in one metric a tab: a dot for the mean, small dots for the seeds.
+
+    `family` is what the rows do, where others of the data set do something else.
+    """
     known = definitions(rows)
     views = []
     for metric in metrics:
@@ -55,7 +60,7 @@ def glance(rows: Sequence[Entry], metrics: Sequence[str]) -> Figure | None:
     if not views:
         return None
     return Figure(
-        "Scores at a glance",
+        titled("Scores at a glance", family),
         "Large marks are means, small ones single seeds. Colour and shape tell the kind; the line "
         "marks the best baseline, or the target of a metric that has one.",
         "Results",
@@ -105,7 +110,12 @@ def _dots(rows: Sequence[Entry], metric: str, definition: Definition) -> str:
     )
 
 
-def quality(rows: Sequence[Entry], metrics: Sequence[str]) -> Figure | None:
+def titled(title: str, family: str) -> str:
+    """A figure's title, with the family that it is about."""
+    return f"{title}: {family.lower()}" if family else title
+
+
+def quality(rows: Sequence[Entry], metrics: Sequence[str], family: str = "") -> Figure | None:
     """Scores against network calls and against time, where models were tried at several costs."""
     known = definitions(rows)
     views = []
@@ -129,7 +139,7 @@ def quality(rows: Sequence[Entry], metrics: Sequence[str]) -> Figure | None:
     if not views:
         return None
     return Figure(
-        "Quality against cost",
+        titled("Quality against cost", family),
         "The best model of each kind; a mark is one number of steps, averaged over seeds. Dashed: "
         "the best baseline; dotted: the best possible score where it is known. Times are of one "
         "machine: compare their ratios.",

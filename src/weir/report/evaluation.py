@@ -18,7 +18,17 @@ import pandas as pd
 
 from weir.errors import UserError, WeirError
 
-KINDS = ("student", "teacher", "flow", "joint", "stage1", "baseline", "ceiling")
+KINDS = (
+    "student",
+    "teacher",
+    "flow",
+    "joint",
+    "ensemble",
+    "head",
+    "stage1",
+    "baseline",
+    "ceiling",
+)
 """What was evaluated, in the order in which the report lists kinds."""
 
 POOLS = ("mean", "median")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any, Protocol
 
@@ -27,7 +27,11 @@ from weir.report.verdicts import against_baselines
 
 
 class TaskFigures(Protocol):
-    """What a task adds to its part of the page: the module `tasks/<task>/figures.py` is one."""
+    """What a task adds to its part of the page: the module `tasks/<task>/figures.py` is one.
+
+    A task whose models do different things may have `FAMILIES` beside its `HEADLINE`: metrics of a
+    table for each, by its heading. A model stands in every table of which it has a metric.
+    """
 
     HEADLINE: tuple[str, ...]
     """Metrics of the main table; models are ranked by the first."""
@@ -103,15 +107,14 @@ def _dataset(
     rows = entries(runs)
     known = definitions(rows)
     view = context.tasks.get(task)
-    headline = [metric for metric in (view.HEADLINE if view else known) if metric in known]
-    headline = headline or list(known)
-    rivals, others = _split(rows, headline)
+    families = _families(view, rows, known)
+    headline = [metric for family in families for metric in family.metrics]
+    rivals = [row for row in rows if any(row in family.rows for family in families)]
+    others = [row for row in rows if row not in rivals]
     drawn: list[Figure | None] = []
-    if headline:
-        drawn.append(curves.glance(rivals, headline))
+    drawn += [curves.glance(family.rows, family.metrics, family.name) for family in families]
     drawn += view.figures(runs) if view else []
-    if headline:
-        drawn.append(curves.quality(rivals, headline))
+    drawn += [curves.quality(family.rows, family.metrics, family.name) for family in families]
     drawn.append(curves.losses(rows))
     present = [figure for figure in drawn if figure is not None]
     measured = _measured(rivals)
@@ -121,16 +124,11 @@ def _dataset(
     return {
         "task": task,
         "name": dataset,
-        "protocol": _protocol(_runs(rivals)),
-        "differing": _differing(_runs(rivals)),
         "seeds": max(row.seeds for row in rows),
         "folds": max(len(row.folds) for row in rows),
         "pooling": _pooling(known),
         "models": sum(row.contender for row in rows),
-        "cards": cards(rivals, headline, known, plan) if headline else [],
-        "verdicts": against_baselines(rivals, headline, known) if headline else [],
-        "has_baseline": any(row.kind == "baseline" for row in rows),
-        "table": results_table(rivals, headline, known, headline[0]) if headline else None,
+        "families": [_family(family, known, plan) for family in families],
         "apart": results_table(others, own, known, own[0]) if own else None,
         "more": results_table([*rivals, *shared], rest, known, headline[0]) if rest else None,
         "results_figures": [figure for figure in present if figure.section == "Results"],
@@ -138,19 +136,77 @@ def _dataset(
     }
 
 
-def _split(rows: Sequence[Entry], headline: Sequence[str]) -> tuple[list[Entry], list[Entry]]:
-    """Rows that can be ranked, and encoders and the like that only other scores apply to.
+@dataclass(frozen=True)
+class Family:
+    """Models that do one thing, ranked by the first of its metrics.
 
-    A row all of whose scores failed is no encoder: it stays where its failure shows.
+    Attributes:
+        name: heading of the table; empty where there is one family only.
+        metrics: of its table.
+        rows: models that have one of them, or, in the first family, no number at all.
     """
 
-    def other(row: Entry) -> bool:
-        found = {metric for metric in _measured([row]) if row.statistic(metric).known}
-        return bool(found) and not found.intersection(headline)
+    name: str
+    metrics: tuple[str, ...]
+    rows: tuple[Entry, ...]
 
-    others = [row for row in rows if row.kind == "stage1" and other(row)]
-    rivals = [row for row in rows if row not in others]
-    return (rivals, others) if rivals else (others, [])
+
+def _families(
+    view: TaskFigures | None, rows: Sequence[Entry], known: Mapping[str, Definition]
+) -> list[Family]:
+    """Families that any row can be ranked in; encoders and the like may be in none.
+
+    A row all of whose scores failed is no encoder: it stays where its failure shows. Where no row
+    can be ranked by what the task asks for, all are by whatever there is.
+    """
+    asked = getattr(view, "FAMILIES", None) or {"": view.HEADLINE if view else tuple(known)}
+    present = {
+        name: some
+        for name, metrics in asked.items()
+        if (some := tuple(metric for metric in metrics if metric in known))
+    }
+    places = {
+        row.node: [name for name, metrics in present.items() if _ranks(row, metrics)]
+        for row in rows
+    }
+    if not any(places.values()):
+        metrics = next(iter(present.values()), tuple(known))
+        return [Family("", metrics, tuple(rows))] if metrics else []
+    first = next(name for name in present if any(name in each for each in places.values()))
+    for row in rows:
+        if not places[row.node] and not (row.kind == "stage1" and _known(row)):
+            places[row.node] = [first]
+    found = [
+        Family(name, metrics, tuple(row for row in rows if name in places[row.node]))
+        for name, metrics in present.items()
+    ]
+    found = [family for family in found if family.rows]
+    return [replace(found[0], name="")] if len(found) == 1 else found
+
+
+def _ranks(row: Entry, metrics: Sequence[str]) -> bool:
+    """Whether a row stands in a table of these metrics; an encoder needs the number itself."""
+    found = _known(row) if row.kind == "stage1" else set(_measured([row]))
+    return not found.isdisjoint(metrics)
+
+
+def _family(family: Family, known: Mapping[str, Definition], plan: PlanGraph) -> dict[str, Any]:
+    """What the page says of a family."""
+    rows, metrics = family.rows, family.metrics
+    return {
+        "name": family.name,
+        "protocol": _protocol(_runs(rows)),
+        "differing": _differing(_runs(rows)),
+        "cards": cards(rows, metrics, known, plan),
+        "verdicts": against_baselines(rows, metrics, known),
+        "has_baseline": any(row.kind == "baseline" for row in rows),
+        "table": results_table(rows, metrics, known, metrics[0]),
+    }
+
+
+def _known(row: Entry) -> set[str]:
+    """Metrics of which a row has the number."""
+    return {metric for metric in _measured([row]) if row.statistic(metric).known}
 
 
 def _measured(rows: Iterable[Entry]) -> list[str]:

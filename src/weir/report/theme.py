@@ -24,6 +24,8 @@ COLOURS: dict[str, tuple[str, str]] = {
     "teacher": ("#2f56c6", "#8fabff"),
     "flow": ("#7440b8", "#bd9bf5"),
     "joint": ("#b32d72", "#f08abb"),
+    "ensemble": ("#0f5f8c", "#6cb8ea"),
+    "head": ("#a4420a", "#f2a46b"),
     "stage1": ("#4a7611", "#a4cb62"),
     "baseline": ("#636b71", "#9aa4ab"),
     "ceiling": ("#8f5e00", "#e2b450"),

@@ -9,28 +9,19 @@ from torch import nn
 
 from weir.tasks import part
 from weir.tasks.clinical import baselines
-from weir.tasks.clinical.baseline_config import Boosting
+from weir.tasks.clinical.baseline_config import ClinicalBaseline
 
 if TYPE_CHECKING:
     from weir.stages.model_folder import ModelCard
-    from weir.tasks.clinical.baseline_config import ClinicalBaseline
     from weir.tasks.clinical.data import ClinicalData
     from weir.training.loop import Log
 
 
 def build(card: ModelCard) -> baselines.Fitted:
     """An unfitted baseline of the kind that a model's card states."""
-    config = card.config
-    return baselines.build(
-        config["method"],
-        len(card.schema["codes"]),
-        Boosting.model_validate(config["boosting"]),
-        penalty=config["penalty"],
-        model=built_on(card.parent()) if card.upstream else None,
-        representation=config["representation"],
-        share=config["weight"],
-        knows=config["knows"],
-    )
+    config = ClinicalBaseline.model_validate(card.config)
+    below = built_on(card.parent()) if card.upstream else None
+    return baselines.build(config, len(card.schema["codes"]), below)
 
 
 def built_on(card: ModelCard) -> nn.Module:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
 from weir.config.base import Config, NodeName
+from weir.tasks.clinical.flow_config import Bins
 
 Built = Annotated[str, StringConstraints(pattern=r"^(stage1|stage2|joint)/[a-z0-9]+(-[a-z0-9]+)*$")]
 """A node whose model has a risk or a representation, written `section/name`."""
@@ -26,11 +27,22 @@ class Boosting(Config):
 
 
 class ClinicalBaseline(Config):
-    """A simple risk score that the models have to beat, or a ceiling."""
+    """A simple model that the others have to beat, or a ceiling."""
 
-    method: Literal["mean_rate", "counts", "logistic", "boosting", "stacked", "oracle"] = Field(
+    method: Literal[
+        "mean_rate",
+        "counts",
+        "logistic",
+        "boosting",
+        "stacked",
+        "oracle",
+        "mean_by_hour",
+        "last_value",
+        "gaussian_process",
+    ] = Field(
         description="Which baseline; `counts` is boosting on the numbers of events alone, "
-        "`stacked` a model and boosting together, `oracle` (the simulator's law) a ceiling."
+        "`stacked` a model and boosting together, `oracle` (the simulator's law) a ceiling; the "
+        "last three fill in and forecast."
     )
     dataset: NodeName | None = Field(None, description="Dataset, for all but `stacked`.")
     model: Built | None = Field(
@@ -49,6 +61,9 @@ class ClinicalBaseline(Config):
         le=1,
         description="For `stacked`: the model's share of the mean logit; null: the share with the "
         "least log loss on validation records.",
+    )
+    grid: Bins = Field(
+        default_factory=Bins, description="For those that fill in: their grid, as a flow's."
     )
     knows: Literal["severity", "events"] = Field(
         "severity",

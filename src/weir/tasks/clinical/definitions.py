@@ -25,6 +25,8 @@ class Definition(NamedTuple):
 
 _RISK = "probability of the outcome"
 _VALUES = "values standardised by the code's training mean and standard deviation"
+_BINNED = "the mean value of a code in a bin of the grid's last quarter"
+_AGGREGATES = "aggregates of events by code"
 _SETS = "mean over the sets of all records"
 
 DEFINITIONS: dict[str, Definition] = {
@@ -78,33 +80,46 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "fill_crps": Definition(
         "forecast CRPS",
-        "fair continuous ranked probability score of measured values of the last quarter of the "
-        "time, forecast from the first three; mean over values",
+        f"fair continuous ranked probability score, E|X - y| - E|X - X'| / 2, of {_BINNED}, "
+        "forecast from the first three quarters of the grid; mean over values",
         _VALUES,
         "lower",
     ),
     "fill_energy": Definition(
         "forecast energy score",
-        "E|X - y| - E|X - X'| / 2 over all values of a record's last quarter together; mean over "
-        "records",
+        "E|X - y| - E|X - X'| / 2, Euclidean norm over all forecast values of a record together; "
+        "mean over records",
         _VALUES,
         "lower",
     ),
+    "fill_coverage": Definition(
+        "forecast coverage 90 %",
+        "share of forecast values within the 5 % to 95 % quantiles of the samples",
+        _VALUES,
+        0.9,
+    ),
     "forecast_rmse": Definition(
         "forecast RMSE",
-        "root mean squared error of the mean sample, values of the last quarter of the time",
+        "root mean squared error of the forecast mean over the same values",
+        _VALUES,
+        "lower",
+    ),
+    "impute_crps": Definition(
+        "imputation CRPS",
+        "as the forecast's, of a random fifth of the bins given the others",
         _VALUES,
         "lower",
     ),
     "impute_rmse": Definition(
         "imputation RMSE",
-        "root mean squared error of the mean sample, values of hidden bins among the others",
+        "root mean squared error of the mean over the same values",
         _VALUES,
         "lower",
     ),
     "tstr_auroc": Definition(
         "AUROC, trained on synthetic",
-        "AUROC on real records of boosting that was trained on synthetic ones, as many as real",
+        "AUROC on real records of boosting trained on as many synthetic records as there are "
+        "training records (at most 20000)",
         _RISK,
         "higher",
     ),
@@ -116,17 +131,37 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "c2st_auc": Definition(
         "two-sample AUC",
-        "AUC of a cross-validated classifier that tells synthetic from real records by their "
-        "aggregates; one half if it cannot",
-        "aggregates of events by code",
+        "cross-validated AUC of boosting that tells synthetic from real training records by "
+        "aggregates of their events; one half if it cannot",
+        _AGGREGATES,
         0.5,
     ),
     "privacy": Definition(
         "nearest-neighbour ratio",
         "median distance of synthetic records to the nearest training record / that of held-out "
         "records; below 1 they lie nearer to training records than new patients do",
-        "aggregates of events by code",
+        _AGGREGATES,
         1.0,
+    ),
+    "privacy_close": Definition(
+        "close neighbours",
+        "share of synthetic records nearer to a training record than 95 % of held-out records are",
+        _AGGREGATES,
+        0.05,
+    ),
+    "code_gap": Definition(
+        "gap of codes",
+        "mean over codes of the difference between the shares of real and of synthetic records "
+        "that have the code",
+        "numbers of events",
+        "lower",
+    ),
+    "occurrence_gap": Definition(
+        "gap of co-occurrence",
+        "mean over pairs of codes of the difference between the correlations of their occurrence "
+        "in real and in synthetic records",
+        "numbers of events",
+        "lower",
     ),
     "reconstruction_gain": Definition(
         "reconstruction gain",
@@ -177,5 +212,5 @@ DEFINITIONS: dict[str, Definition] = {
     ),
 }
 
-HEADLINES = ("auroc", "fill_crps", "reconstruction_gain")
+HEADLINES = ("auroc", "fill_crps", "tstr_auroc", "reconstruction_gain")
 """A model is ranked by the first of these that it has."""

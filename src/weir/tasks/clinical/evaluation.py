@@ -65,6 +65,14 @@ def evaluate(
         from weir.tasks.clinical.representation_quality import evaluate_representation
 
         found.append(evaluate_representation(model, data, config, details, seed=seed))
+    if hasattr(model, "fill"):
+        from weir.tasks.clinical.fill_quality import evaluate_fill
+
+        found.append(evaluate_fill(model, data, config, details, seed=seed))
+    if hasattr(model, "synthesise"):
+        from weir.tasks.clinical.synthetic_quality import evaluate_synthetic
+
+        found.append(evaluate_synthetic(model, data, config, details, seed=seed))
     if not found:
         raise UserError(
             f"evaluate: {config.model} neither predicts the outcome nor encodes nor fills in; "
@@ -81,7 +89,7 @@ def evaluate(
         "definitions": {name: DEFINITIONS[name]._asdict() for name in DEFINITIONS if name in known},
         # Of the first, which it is ranked by: what else was done is nothing that models share.
         "protocol": found[0]["protocol"],
-        "nfe": found[0].get("nfe", 1),
+        "nfe": next((part["nfe"] for part in found if "nfe" in part), 1),
         "latency_ms": found[0]["latency_ms"],
         "seconds": sum(part["seconds"] for part in found),
         "quality_curve": [point for part in found for point in part.get("quality_curve", [])],

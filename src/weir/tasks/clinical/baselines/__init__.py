@@ -1,37 +1,48 @@
-"""Baselines: risk scores that the models have to beat, and the ceiling.
+"""Baselines: simple models that the others have to beat, and the ceiling.
 
-| method | logit | needs |
+| method | logit, or law of values | needs |
 |---|---|---|
 | `mean_rate` | that of the training records' rate, for everybody | data |
 | `counts` | boosted trees on the numbers of events by code | data |
-| `logistic` | ridge logistic regression on summaries of the events by code | data |
-| `boosting` | boosted trees on the same summaries | data |
+| `logistic` | ridge logistic regression on aggregates of the events by code | data |
+| `boosting` | boosted trees on the same aggregates | data |
 | `stacked` | mean of a model's logit and boosting's, weighted on validation records | a model |
 | `oracle` | the risk that the simulator's law gives: a ceiling | simulation |
+| `mean_by_hour` | values about the code's mean in the bin | data |
+| `last_value` | values about the last one, carried forward | data |
+| `gaussian_process` | a Gaussian process for each code | data |
 
-Each is an `nn.Module` with `risk` (see `predictor.Predictor`) and `fit`, whose state is all that a
-model folder has to hold; trees are kept as arrays. A severity score such as SAPS is no baseline:
-it stands beside the outcomes, not among the events, so that no record holds it.
+Each is an `nn.Module` with `risk` (see `predictor.Predictor`) or `fill` (see `filled.Filler`) and
+with `fit`, whose state is all that a model folder has to hold; trees are kept as arrays. A severity
+score such as SAPS is no baseline: it stands beside the outcomes, not among the events, so that no
+record holds it.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from torch import nn
 
-from weir.tasks.clinical.baseline_config import Boosting
 from weir.tasks.clinical.baselines.boosting import Boosted
 from weir.tasks.clinical.baselines.constants import MeanRate, Oracle
+from weir.tasks.clinical.baselines.filling import LastValue, MeanByHour
 from weir.tasks.clinical.baselines.fitted import Fitted
+from weir.tasks.clinical.baselines.gaussian_process import GaussianProcess
 from weir.tasks.clinical.baselines.logistic import Logistic
 from weir.tasks.clinical.baselines.stacked import Stacked
 from weir.tasks.clinical.baselines.trees import Trees
 
+if TYPE_CHECKING:
+    from weir.tasks.clinical.baseline_config import ClinicalBaseline
+
 __all__ = [
     "Boosted",
     "Fitted",
+    "GaussianProcess",
+    "LastValue",
     "Logistic",
+    "MeanByHour",
     "MeanRate",
     "Oracle",
     "Stacked",
@@ -40,41 +51,41 @@ __all__ = [
 ]
 
 
-def build(
-    method: str,
-    codes: int,
-    settings: Boosting,
-    *,
-    penalty: float,
-    model: nn.Module | None = None,
-    representation: bool = False,
-    share: float | None = None,
-    knows: Literal["severity", "events"] = "severity",
-) -> Fitted:
+def build(config: ClinicalBaseline, codes: int, model: nn.Module | None = None) -> Fitted:
     """An unfitted baseline.
 
     Args:
-        method: one of the table above.
+        config: its node.
         codes: number of known codes.
-        settings: of boosted trees.
-        penalty: see `Logistic`.
-        model: for `stacked`, as are `representation` and `share`, see `Stacked`.
-        knows: see `Oracle`.
+        model: for `stacked`.
 
     Raises:
-        ValueError: unknown method, or no model where one is needed.
+        ValueError: no model where one is needed.
     """
-    match method:
+    grid = config.grid
+    match config.method:
         case "mean_rate":
             return MeanRate()
         case "counts":
-            return Boosted(codes, settings, counts=True)
+            return Boosted(codes, config.boosting, counts=True)
         case "logistic":
-            return Logistic(codes, penalty)
+            return Logistic(codes, config.penalty)
         case "boosting":
-            return Boosted(codes, settings)
+            return Boosted(codes, config.boosting)
         case "oracle":
-            return Oracle(knows)
+            return Oracle(config.knows)
+        case "mean_by_hour":
+            return MeanByHour(codes, grid.bins, grid.hours)
+        case "last_value":
+            return LastValue(codes, grid.bins, grid.hours)
+        case "gaussian_process":
+            return GaussianProcess(codes, grid.bins, grid.hours)
         case "stacked" if model is not None:
-            return Stacked(model, codes, settings, representation=representation, share=share)
-    raise ValueError(f"baseline {method!r} is unknown, or needs a model")
+            return Stacked(
+                model,
+                codes,
+                config.boosting,
+                representation=config.representation,
+                share=config.weight,
+            )
+    raise ValueError(f"baseline {config.method!r} needs a model")

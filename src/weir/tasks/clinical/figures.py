@@ -1,0 +1,48 @@
+"""Figures of clinical models: risks, subgroups, the watch over the latents, reconstruction.
+
+They read the tables that this task's evaluation writes:
+
+| table | columns |
+|---|---|
+| `scores` | metric, value, low, high |
+| `subgroups` | subgrouping, group, records, positives, metric, value, low, high, note |
+| `reliability` | predicted, observed, low, high, records |
+| `roc` | false_positive_rate, sensitivity, low, high |
+| `precision_recall` | recall, precision, low, high |
+| `units` | unit, kl, variance_of_mean, mean_variance, active (evaluations of stage 1) |
+| `latent_correlation` | unit, other, correlation |
+| `codes` | code, description, seen, expected, values, rmse, rmse_without, sd |
+| `latent` | x, y, outcome |
+| `losses` | the history of training |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from weir.report.entries import entries
+from weir.report.evaluation import Evaluation
+from weir.report.figure import Figure
+from weir.tasks.clinical.figure_codes import codes
+from weir.tasks.clinical.figure_latent import latent
+from weir.tasks.clinical.figure_operating import operating
+from weir.tasks.clinical.figure_reliability import reliability
+from weir.tasks.clinical.figure_subgroups import subgroups
+from weir.tasks.clinical.figure_training import monitor, training
+
+FAMILIES = {
+    "Risk": ("auroc", "auprc", "brier", "calibration_error", "nll"),
+    "Filling in and forecasting": ("fill_crps", "fill_energy", "forecast_rmse", "impute_rmse"),
+    "Synthetic patients": ("tstr_auroc", "tstr_gap", "c2st_auc", "privacy"),
+}
+"""Metrics of each main table; models are ranked by the first that one of them has."""
+
+HEADLINE = FAMILIES["Risk"]
+
+
+def figures(evaluations: Sequence[Evaluation]) -> list[Figure]:
+    """Figures about one data set; what was not recorded is left out."""
+    rows = entries(evaluations)
+    drawn = (operating, reliability, subgroups, latent, codes, monitor, training)
+    found = [draw(rows) for draw in drawn]
+    return [figure for figure in found if figure is not None]
