@@ -102,6 +102,8 @@ def set_nll(law: SetLaw, records: Records) -> SetNLL:
         law: of each set, or one for all of them (`[1, code]`).
         records: the events.
     """
+    # In half precision the sums would lose what they are made of.
+    law = SetLaw(*(part.to(records.value) for part in law))
     sets, codes = len(records.time), law.log_rate.shape[-1]
     row = records.event_set if len(law.mean) == sets else torch.zeros_like(records.event_set)
     cell = row * codes + records.code

@@ -103,6 +103,8 @@ def segment_softmax(score: Tensor, owner: Tensor, owners: int) -> Tensor:
 
     Scores are bent so that they stay within +-15, which spares looking for the largest.
     """
+    # Sums of many need more digits than half precision has.
+    score = score.to(torch.promote_types(score.dtype, torch.float32))
     mass = (15 * (score / 15).tanh()).exp()
     return mass / segment_sum(mass, owner, owners).index_select(0, owner)
 

@@ -141,7 +141,7 @@ class SeqSetVAE(nn.Module):
     def encode(self, records: Records) -> SetPosterior:
         """Laws of the latents of all sets of a batch."""
         x = self.set_encoder(records) + self.clock_in(self.clock(records))
-        mean, log_variance = self.posterior(self.mix(x)).chunk(2, -1)
+        mean, log_variance = self.posterior(self.mix(x)).to(records.value).chunk(2, -1)
         return SetPosterior(mean, log_variance.clamp(*LOG_VARIANCE))
 
     def states(self, z: Tensor, records: Records) -> Tensor:

@@ -112,7 +112,17 @@ class ClinicalStage1(Config):
     monitor: CollapseMonitor = Field(
         default_factory=CollapseMonitor, description="Watch over the latents."
     )
-    training: Training = Field(default_factory=Training, description="Optimisation.")
+    training: Training = Field(
+        default_factory=lambda: Training(
+            batch_size=128,
+            learning_rate=2e-3,
+            weight_decay=0.05,
+            betas=(0.9, 0.98),
+            ema=0.99,
+            validate_every=100,
+        ),
+        description="Optimisation.",
+    )
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
