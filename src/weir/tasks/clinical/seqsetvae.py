@@ -88,7 +88,7 @@ class SeqSetVAE(nn.Module):
         horizon: float,
         prevalence: float = 0.5,
         *,
-        width: int = 96,
+        width: int = 64,
         d_latent: int = 32,
         set_encoder: Literal["pooling", "attention"] = "pooling",
         knots: int = 16,

@@ -13,7 +13,7 @@ from weir.config.training import Training
 class Network(Config):
     """Shape of the autoencoder of sets and of the model of their sequence."""
 
-    width: PositiveInt = Field(96, description="Width of sets' vectors and of states.")
+    width: PositiveInt = Field(64, description="Width of sets' vectors and of states.")
     d_latent: PositiveInt = Field(32, description="Width of a set's latent.")
     set_encoder: Literal["pooling", "attention"] = Field(
         "pooling",
