@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from weir.errors import UserError
 from weir.report.evaluation import parse_evaluation
 from weir.tasks.clinical.baseline_config import ClinicalBaseline
 from weir.tasks.clinical.baselines import build
-from weir.tasks.clinical.data import ClinicalData
+from weir.tasks.clinical.data import ClinicalData, load
 from weir.tasks.clinical.decoder import SetLaw
 from weir.tasks.clinical.definitions import DEFINITIONS, HEADLINES
 from weir.tasks.clinical.evaluate_config import ClinicalEvaluate
 from weir.tasks.clinical.evaluation import evaluate
 from weir.tasks.clinical.figures import FAMILIES
+from weir.tasks.clinical.law import Ceiling, Law, save
 from weir.tasks.clinical.records import Records
 from weir.tasks.clinical.representation_quality import plane
 from weir.tasks.clinical.seqsetvae import SetPosterior
@@ -162,6 +164,41 @@ def test_an_oracle_needs_a_law(tiny_clinical: ClinicalData) -> None:
     oracle = build(ClinicalBaseline(method="oracle", dataset="tiny"), 8)
     with pytest.raises(UserError, match="known only of a simulated dataset"):
         oracle.fit(tiny_clinical, 0)
+
+
+@pytest.mark.parametrize("knows", ["severity", "events"])
+def test_an_oracle_tells_each_record_its_own_risk(
+    tiny_clinical: ClinicalData, tmp_path: Path, knows: str
+) -> None:
+    """The law is kept in another order than the records."""
+    folder = tmp_path / "simulated"
+    shutil.copytree(tiny_clinical.folder, folder)
+    names = tiny_clinical.identity
+    order = np.argsort(names["subject_id"].to_numpy())
+    outcome = tiny_clinical.table.outcome.double()
+    test = tiny_clinical.part == 2
+    risk = 0.2 + 0.6 * outcome
+    filtered = torch.where(test, 0.3 + 0.4 * outcome, float("nan"))
+    save(
+        folder,
+        Law(risk[order], filtered[order], torch.zeros(len(risk), 2), 1.0, Ceiling(0.9, 0.8)),
+        names["subject_id"].to_numpy()[order],
+        names["prediction_time"].to_numpy()[order],
+        {},
+    )
+    data = load(folder)
+    config = ClinicalBaseline(method="oracle", dataset="tiny", knows=knows)
+    oracle = build(config, 8)
+    oracle.fit(data, 0)
+    (tmp_path / "a").mkdir()
+    found, _ = run(oracle, data, tmp_path / "a", "baseline/oracle")
+    assert found["metrics"]["auroc"] == 1
+    likely = 0.8 if knows == "severity" else 0.7
+    assert found["metrics"]["nll"] == pytest.approx(-math.log(likely))
+    if knows == "events":
+        (tmp_path / "b").mkdir()
+        with pytest.raises(UserError, match="known of the test split only"):
+            run(oracle, data, tmp_path / "b", "baseline/oracle", split="validation")
 
 
 def test_planes() -> None:
