@@ -68,7 +68,12 @@ class Regression(Objective):
             self.before_step()
         x = batch.x + self.noise * (1 - progress) * torch.randn_like(batch.x)
         error = self.model(x) - batch.y
-        return {"loss": error.square().mean(), "mae": error.abs().mean()}
+        losses = {"loss": error.square().mean(), "mae": error.abs().mean()}
+        return losses if self.training else losses | {"error": error[:, 0], "y": batch.y[:, 0]}
+
+    def scores(self, predicted: dict[str, Tensor]) -> dict[str, float]:
+        """Median error, and that of no prediction at all."""
+        return {name: float(value.abs().median()) for name, value in predicted.items()}
 
 
 def points(count: int = 50, seed: int = 0) -> Points:

@@ -68,10 +68,10 @@ def validate(
             everyone[items[0] : items[-1] + 1] = values
     if fabric.world_size > 1:
         names, kinds = fabric.broadcast((names, list(predicted)))
-        nothing = torch.zeros(len(data), device=fabric.device)
-        predicted = {
-            name: fabric.all_reduce(predicted.get(name, nothing), reduce_op="sum") for name in kinds
-        }
+        for name in kinds:
+            # A process without a batch adds nothing; sums are made in place.
+            own = predicted.get(name, torch.zeros(len(data), device=fabric.device))
+            predicted[name] = fabric.all_reduce(own, reduce_op="sum")
     blank = torch.zeros(len(names), device=fabric.device)
     table = torch.stack([blank if row is None else row for row in rows])
     if fabric.world_size > 1:

@@ -20,6 +20,7 @@ from weir.metrics.classification import auprc, auroc
 from weir.stages.model_folder import load_model, save_model
 from weir.tasks.clinical import stage1
 from weir.tasks.clinical.decoder import set_nll
+from weir.tasks.clinical.seqsetvae import code_counts
 from weir.tasks.clinical.stage1 import beta, objective, risk_scores, without_some_events
 from weir.tasks.clinical.stage1_config import ClinicalStage1, Prior
 from weir.training import loop
@@ -106,6 +107,17 @@ def test_batches_without_sets_have_a_finite_loss(tiny_clinical):
     found = objective(config, model).train()(batch, 1.0)
     assert all(value.isfinite().all() for value in found.values())
     found["loss"].backward()
+
+
+def test_event_dropout_leaves_the_counts_that_the_head_is_told(tiny_clinical):
+    config = stage1_settings(summary=False, event_dropout=0.5)
+    model = stage1_model(tiny_clinical, config)
+    told = []
+    model.head.register_forward_hook(lambda module, given, out: told.append(given[0]))
+    batch = some(tiny_clinical)
+    objective(config, model).train()(batch, 0.5)
+    counts = (2 * told[0][:, -model.codes :]).expm1()
+    torch.testing.assert_close(counts, code_counts(batch, model.codes))
 
 
 @pytest.mark.parametrize("kind", ["pooling", "attention"])

@@ -73,7 +73,8 @@ class Stage1Objective(Objective):
             found["next_set"] = next_set_nll(model, states, posterior.mean.detach(), batch)
             loss = loss + config.next_set * found["next_set"]
         if model.head is not None:
-            logits = model.head(model.represent_states(states, shown))
+            # Aggregates are of all events: of fewer they would be others than in evaluation.
+            logits = model.head(model.represent_states(states, batch))
             found["bce"] = members_bce(logits, batch.outcome)
             loss = loss + config.outcome.weight * found["bce"]
             if not self.training:
