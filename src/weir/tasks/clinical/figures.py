@@ -1,4 +1,4 @@
-"""Figures of clinical models: risks, subgroups, the watch over the latents, reconstruction.
+"""Figures of clinical models: risks, subgroups, filling in, synthetic records, latents, training.
 
 They read the tables that this task's evaluation writes:
 
@@ -14,6 +14,8 @@ They read the tables that this task's evaluation writes:
 | `codes` | code, description, seen, expected, values, rmse, rmse_without, sd |
 | `latent` | x, y, outcome |
 | `losses` | the history of training |
+| `filled`, `filled_codes` | see `fill_quality` |
+| `synthetic_codes`, `synthetic_values`, `synthetic_distances` | see `synthetic_quality` |
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ from weir.report.entries import entries
 from weir.report.evaluation import Evaluation
 from weir.report.figure import Figure
 from weir.tasks.clinical.figure_codes import codes
+from weir.tasks.clinical.figure_filling import filled_codes, filling
 from weir.tasks.clinical.figure_latent import latent
 from weir.tasks.clinical.figure_operating import operating
 from weir.tasks.clinical.figure_reliability import reliability
 from weir.tasks.clinical.figure_subgroups import subgroups
+from weir.tasks.clinical.figure_synthetic import synthetic
 from weir.tasks.clinical.figure_training import monitor, training
 
 FAMILIES = {
@@ -43,6 +47,8 @@ HEADLINE = FAMILIES["Risk"]
 def figures(evaluations: Sequence[Evaluation]) -> list[Figure]:
     """Figures about one data set; what was not recorded is left out."""
     rows = entries(evaluations)
-    drawn = (operating, reliability, subgroups, latent, codes, monitor, training)
+    risks = (operating, reliability, subgroups)
+    made = (filling, filled_codes, synthetic)
+    drawn = (*risks, *made, latent, codes, monitor, training)
     found = [draw(rows) for draw in drawn]
     return [figure for figure in found if figure is not None]

@@ -16,7 +16,6 @@ DISCRETE = 0.5
 """Share of the quantiles that repeat from which on a code counts as one of few values."""
 
 _SAMPLE = 20_000
-_PIECE = 1 << 16
 
 
 class Marginals(nn.Module):
@@ -120,14 +119,25 @@ def _values(data: RecordSet) -> tuple[Tensor, Tensor]:
 
 
 def _lookup(from_: Tensor, to: Tensor, x: Tensor, code: Tensor) -> Tensor:
-    """Piecewise linear maps of values `[...]`, each by its code's knots."""
-    parts = [
-        _interpolate(from_[number], to[number], value[:, None])[:, 0]
-        for value, number in zip(
-            x.reshape(-1).split(_PIECE), code.reshape(-1).split(_PIECE), strict=True
-        )
-    ]
-    return torch.cat(parts).reshape(x.shape)
+    """Piecewise linear maps of values `[...]`, each by its code's knots, flat outside them.
+
+    Knots of all codes form one ascending row, a code's after those of the code before, so that one
+    search finds the places of all values.
+    """
+    flat, count = code.reshape(-1), from_.shape[1]
+    knots = from_.double()
+    low, high = knots[:, :1], knots[:, -1:]
+    # Each code's knots begin one after those before end.
+    shift = torch.cat([low.new_zeros(1, 1), (high - low + 1).cumsum(0)[:-1]]) - low
+    inner = x.reshape(-1).double()
+    inner = inner.maximum(low[flat, 0]).minimum(high[flat, 0])
+    place = torch.searchsorted((knots + shift).flatten(), inner + shift[flat, 0])
+    right = (place - flat * count).clamp(1, count - 1) + flat * count
+    a, b = knots.flatten()[right - 1], knots.flatten()[right]
+    gap = b - a
+    share = torch.where(gap > 0, (inner - a) / gap.where(gap > 0, 1.0), (inner >= b).double())
+    ends = to.flatten()
+    return torch.lerp(ends[right - 1], ends[right], share.clamp(0, 1).to(ends)).reshape(x.shape)
 
 
 def _interpolate(from_: Tensor, to: Tensor, x: Tensor) -> Tensor:
