@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from weir.metrics.classification import auprc, auroc
 from weir.tasks.clinical.decoder import HALF_LOG_TAU, set_nll
@@ -48,6 +48,9 @@ class Stage1Objective(Objective):
         self.watch = (
             CollapseWatch(config.training.steps, **monitor.model_dump()) if watched else None
         )
+
+        for part in self._idle():
+            part.requires_grad_(False)
 
     def forward(self, batch: Records, progress: float) -> dict[str, Tensor]:
         """Means: `loss`; by set, in nats, `nll` and its parts `nll_counts` and `nll_values`, `kl`,
@@ -84,6 +87,21 @@ class Stage1Objective(Objective):
     def scores(self, predicted: dict[str, Tensor]) -> dict[str, float]:
         """AUROC and AUPRC over all validation records; none if they are of one class."""
         return risk_scores(predicted)
+
+    def _idle(self) -> list[nn.Module]:
+        """Parts of the model that no term of the loss reaches: they must not decay, and several
+        devices would wait for their gradients."""
+        model, config = self.model, self.config
+        idle: list[nn.Module | None] = []
+        foretells = config.next_set > 0 and model.next_set is not None
+        if not config.reconstruction:
+            idle.append(model.decoder)
+        if not foretells:
+            idle.append(model.next_set)
+        if model.head is None:
+            idle += [model.score, model.norm]
+            idle += [] if foretells else [model.state_in, model.sequence]
+        return [part for part in idle if part is not None]
 
     def _elbo(
         self,
