@@ -32,7 +32,7 @@ graph has no cycles."""
 
 UPSTREAM_FIELDS = {"dataset": "datasets", "stage1": "stage1", "teacher": "teacher", "model": None}
 """Fields that name another node, and its section; `model` spells the section itself.
-Of a stage1 or joint node `model` is the architecture."""
+Of a stage1, stage2 or joint node `model` is the architecture."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,9 @@ def _upstream(
     refs = []
     for field, target in UPSTREAM_FIELDS.items():
         value = settings.get(field)
-        if not isinstance(value, str) or (field == "model" and section in ("stage1", "joint")):
+        if not isinstance(value, str) or (
+            field == "model" and section in ("stage1", "stage2", "joint")
+        ):
             continue
         ref = value if target is None else f"{target}/{value}"
         refs.append(_exists(path, [section, name, field], ref, nodes))
