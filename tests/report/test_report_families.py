@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -74,6 +75,27 @@ def test_a_model_stands_where_it_has_a_number() -> None:
         ("Risk", ("auroc",), ["both", "failed", "head"]),
         ("Filling in", ("crps", "rmse"), ["both", "flow"]),
     ]
+
+
+def test_each_family_has_its_own_protocol_and_cost() -> None:
+    runs = [
+        run("both", "joint", auroc=0.8, crps=0.3),
+        run("head", "head", auroc=0.9),
+        run("flow", "teacher", {"bins": 8}, crps=0.2),
+    ]
+    own = {
+        "Risk": {"protocol": {"records": 10}, "nfe": 1, "latency_ms": 2.0, "seconds": 1.0},
+        "Filling in": {"protocol": {"bins": 8}, "nfe": 4, "latency_ms": 6.0, "seconds": 3.0},
+    }
+    runs[0] = replace(runs[0], families=own)
+    rows = entries(runs)
+    risk, fill = _families(View, rows, definitions(rows))
+    for family, nfe, cost in ((risk, 1, 2.0), (fill, 4, 6.0)):
+        both = next(row for row in family.rows if row.node == "both")
+        assert (both.nfe, both.latency_ms) == (nfe, cost)
+    plan = PlanGraph.of({"nodes": [], "edges": []})
+    page = render(runs, plan, "Two things", Context(tasks={"clinical": View}))
+    assert "do not share one protocol" not in page
 
 
 def test_one_family_needs_no_heading() -> None:

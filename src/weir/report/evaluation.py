@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,8 @@ class Evaluation:
     `fold` is the name of that group, None where the dataset holds no groups out.
     `metrics` are means over the items of the split, `nfe` counts network calls for one sample,
     `latency_ms` is the time of one item with all its samples, `seconds` that of the whole split.
+    `families` gives protocol, nfe, latency_ms and seconds of each thing that the model was scored
+    for, if there are several; see `TaskFigures`.
     """
 
     name: str
@@ -97,6 +99,20 @@ class Evaluation:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     fold: str | None = None
+    families: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def under(self, family: str) -> Evaluation:
+        """The same with a family's own protocol and cost, for a model that does several things."""
+        own = self.families.get(family)
+        if own is None:
+            return self
+        return replace(
+            self,
+            protocol=own["protocol"],
+            nfe=own.get("nfe"),
+            latency_ms=_number(own.get("latency_ms")),
+            seconds=_number(own.get("seconds")),
+        )
 
 
 def load_evaluation(folder: Path) -> Evaluation:
@@ -165,6 +181,7 @@ def parse_evaluation(
         provenance=document.get("provenance") or {},
         tables=dict(tables or {}),
         fold=document.get("fold"),
+        families=document.get("families") or {},
     )
 
 

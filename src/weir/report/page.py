@@ -109,7 +109,8 @@ def _dataset(
     view = context.tasks.get(task)
     families = _families(view, rows, known)
     headline = [metric for family in families for metric in family.metrics]
-    rivals = [row for row in rows if any(row in family.rows for family in families)]
+    ranked = {row.node for family in families for row in family.rows}
+    rivals = [row for row in rows if row.node in ranked]
     others = [row for row in rows if row not in rivals]
     drawn: list[Figure | None] = []
     drawn += [curves.glance(family.rows, family.metrics, family.name) for family in families]
@@ -177,11 +178,16 @@ def _families(
         if not places[row.node] and not (row.kind == "stage1" and _known(row)):
             places[row.node] = [first]
     found = [
-        Family(name, metrics, tuple(row for row in rows if name in places[row.node]))
+        Family(name, metrics, tuple(_under(row, name) for row in rows if name in places[row.node]))
         for name, metrics in present.items()
     ]
     found = [family for family in found if family.rows]
     return [replace(found[0], name="")] if len(found) == 1 else found
+
+
+def _under(row: Entry, family: str) -> Entry:
+    """The same row with the family's protocol and cost."""
+    return replace(row, runs=tuple(run.under(family) for run in row.runs))
 
 
 def _ranks(row: Entry, metrics: Sequence[str]) -> bool:

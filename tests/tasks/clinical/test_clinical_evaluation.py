@@ -133,6 +133,8 @@ def test_a_first_stage_is_scored_by_all_that_it_does(
     assert found["headline"] == ("auroc" if weight else "reconstruction_gain")
     # What other models do not do is no part of the protocol that is compared.
     assert ("sets" in found["protocol"]) == (weight == 0)
+    assert list(found["families"]) == (["Risk", "Encoding"] if weight else ["Encoding"])
+    assert found["families"]["Encoding"]["protocol"]["sets"] > 0
 
 
 @pytest.mark.parametrize("method", ["mean_by_hour", "last_value"])

@@ -212,5 +212,9 @@ DEFINITIONS: dict[str, Definition] = {
     ),
 }
 
+RISK, ENCODING = "Risk", "Encoding"
+FILLING, SYNTHETIC = "Filling in and forecasting", "Synthetic patients"
+"""What a model may do, each scored on its own."""
+
 HEADLINES = ("auroc", "fill_crps", "tstr_auroc", "reconstruction_gain")
 """A model is ranked by the first of these that it has."""

@@ -21,7 +21,14 @@ from torch import nn
 
 from weir.errors import UserError
 from weir.tasks.clinical.baselines.stacked import Stacked
-from weir.tasks.clinical.definitions import DEFINITIONS, HEADLINES
+from weir.tasks.clinical.definitions import (
+    DEFINITIONS,
+    ENCODING,
+    FILLING,
+    HEADLINES,
+    RISK,
+    SYNTHETIC,
+)
 from weir.tasks.clinical.predictor import predicts_risk
 from weir.tasks.clinical.risk_quality import evaluate_risks
 
@@ -58,43 +65,47 @@ def evaluate(
         UserError: the split has nothing to score on, or the model does nothing that is scored.
         WeirError: a prediction is NaN or infinite.
     """
-    found: list[dict[str, Any]] = []
+    found: dict[str, dict[str, Any]] = {}
     if predicts_risk(model):
-        found.append(evaluate_risks(model, data, config, details, seed=seed))
+        found[RISK] = evaluate_risks(model, data, config, details, seed=seed)
     if config.model.startswith("stage1/"):
         from weir.tasks.clinical.representation_quality import evaluate_representation
 
-        found.append(evaluate_representation(model, data, config, details, seed=seed))
+        found[ENCODING] = evaluate_representation(model, data, config, details, seed=seed)
     if hasattr(model, "fill"):
         from weir.tasks.clinical.fill_quality import evaluate_fill
 
-        found.append(evaluate_fill(model, data, config, details, seed=seed))
+        found[FILLING] = evaluate_fill(model, data, config, details, seed=seed)
     if hasattr(model, "synthesise"):
         from weir.tasks.clinical.synthetic_quality import evaluate_synthetic
 
-        found.append(evaluate_synthetic(model, data, config, details, seed=seed))
+        found[SYNTHETIC] = evaluate_synthetic(model, data, config, details, seed=seed)
     if not found:
         raise UserError(
             f"evaluate: {config.model} neither predicts the outcome nor encodes nor fills in; "
             "evaluate a model built on it"
         )
-    known = {name: value for part in found for name, value in part["metrics"].items()}
+    parts = list(found.values())
+    known = {name: value for part in parts for name, value in part["metrics"].items()}
     # Where no risk was predicted there is nothing to draw, but every evaluation has this table.
     if not (curve := details.parent / CURVE).exists():
         pd.DataFrame(columns=["predicted", "observed"]).to_csv(curve, index=False)
+    families = {family: _about(part) for family, part in found.items()}
     return {
         "headline": next(name for name in HEADLINES if name in known),
         # In the order of the table of definitions.
         "metrics": {name: known[name] for name in DEFINITIONS if name in known},
         "definitions": {name: DEFINITIONS[name]._asdict() for name in DEFINITIONS if name in known},
-        # Of the first, which it is ranked by: what else was done is nothing that models share.
-        "protocol": found[0]["protocol"],
-        "nfe": next((part["nfe"] for part in found if "nfe" in part), 1),
-        "latency_ms": found[0]["latency_ms"],
-        "seconds": sum(part["seconds"] for part in found),
-        "quality_curve": [point for part in found for point in part.get("quality_curve", [])],
+        **next(iter(families.values())),
+        "families": families,
+        "quality_curve": [point for part in parts for point in part.get("quality_curve", [])],
         **_kind(model, config),
     }
+
+
+def _about(part: dict[str, Any]) -> dict[str, Any]:
+    """How one thing that the model does was scored, and what it took."""
+    return {key: part.get(key, 1) for key in ("protocol", "nfe", "latency_ms", "seconds")}
 
 
 def _kind(model: nn.Module, config: ClinicalEvaluate) -> dict[str, str]:

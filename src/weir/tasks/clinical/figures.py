@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from weir.report.entries import entries
 from weir.report.evaluation import Evaluation
 from weir.report.figure import Figure
+from weir.tasks.clinical.definitions import FILLING, RISK, SYNTHETIC
 from weir.tasks.clinical.figure_codes import codes
 from weir.tasks.clinical.figure_filling import filled_codes, filling
 from weir.tasks.clinical.figure_latent import latent
@@ -35,13 +36,13 @@ from weir.tasks.clinical.figure_synthetic import synthetic
 from weir.tasks.clinical.figure_training import monitor, training
 
 FAMILIES = {
-    "Risk": ("auroc", "auprc", "brier", "calibration_error", "nll"),
-    "Filling in and forecasting": ("fill_crps", "fill_energy", "forecast_rmse", "impute_rmse"),
-    "Synthetic patients": ("tstr_auroc", "tstr_gap", "c2st_auc", "privacy"),
+    RISK: ("auroc", "auprc", "brier", "calibration_error", "nll"),
+    FILLING: ("fill_crps", "fill_energy", "forecast_rmse", "impute_rmse"),
+    SYNTHETIC: ("tstr_auroc", "tstr_gap", "c2st_auc", "privacy"),
 }
 """Metrics of each main table; models are ranked by the first that one of them has."""
 
-HEADLINE = FAMILIES["Risk"]
+HEADLINE = FAMILIES[RISK]
 
 
 def figures(evaluations: Sequence[Evaluation]) -> list[Figure]:

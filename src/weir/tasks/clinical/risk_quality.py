@@ -119,7 +119,7 @@ def evaluate_risks(
             "recalibrated": "no"
             if config.calibrate == "none"
             else "by a temperature fitted on validation records",
-            "bins": config.bins,
+            "calibration_bins": config.bins,
             "intervals": f"95 %, {config.bootstrap} resamples of subjects",
         },
         "seconds": risks.seconds,
