@@ -12,9 +12,6 @@ from weir.tasks.clinical.records import RecordSet
 LEVELS = 129
 """Quantiles of a code."""
 
-DISCRETE = 0.5
-"""Share of the quantiles that repeat from which on a code counts as one of few values."""
-
 _SAMPLE = 20_000
 
 
@@ -31,7 +28,6 @@ class Marginals(nn.Module):
 
     value: Tensor
     score: Tensor
-    discrete: Tensor
 
     def __init__(self, codes: int) -> None:
         super().__init__()
@@ -40,7 +36,6 @@ class Marginals(nn.Module):
         normal = torch.special.ndtri(level.double()).float()
         self.register_buffer("value", normal.repeat(codes + 1, 1))
         self.register_buffer("score", normal.repeat(codes + 1, 1))
-        self.register_buffer("discrete", torch.zeros(codes + 1, dtype=torch.bool))
 
     @torch.no_grad()
     def fit(self, data: RecordSet) -> None:
@@ -63,19 +58,18 @@ class Marginals(nn.Module):
         middle = torch.zeros(len(count), device=knots.device).index_add_(0, group, normal) / count
         self.value[code] = knots
         self.score[code] = middle[group]
-        self.discrete[code] = len(count) < (1 - DISCRETE) * LEVELS
 
     def scores(self, value: Tensor, code: Tensor) -> Tensor:
         """Scores of values `[...]` of codes `[...]` int64 (0 for unknown)."""
         return _lookup(self.value, self.score, value, code)
 
     def values(self, score: Tensor, code: Tensor) -> Tensor:
-        """Standardised values `[...]` of scores of codes; of a discrete code one of its levels."""
-        value = _lookup(self.score, self.value, score, code)
-        few = self.discrete[code]
-        level = torch.special.ndtr(score[few].double()) * LEVELS
-        value[few] = self.value[code[few], level.long().clamp(0, LEVELS - 1)]
-        return value
+        """Standardised values `[...]` of scores of codes: each one that was measured in training.
+
+        A code is recorded to some resolution, which no interpolated value would keep.
+        """
+        level = (torch.special.ndtr(score.double()) * LEVELS).long()
+        return self.value[code, level.clamp(0, LEVELS - 1)]
 
     def dense_values(self, score: Tensor) -> Tensor:
         """Interpolated values of scores `[..., code]` of all known codes."""
