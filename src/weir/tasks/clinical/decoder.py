@@ -108,10 +108,11 @@ def set_nll(law: SetLaw, records: Records) -> SetNLL:
     row = records.event_set if len(law.mean) == sets else torch.zeros_like(records.event_set)
     cell = row * codes + records.code
     own = records.event_set * codes + records.code
-    number = segment_sum(torch.ones_like(records.value), own, sets * codes)
-    ties = (number + 1).lgamma().unflatten(0, (sets, codes)).sum(-1)
-    said = law.log_rate.flatten().index_select(0, cell)
-    counts = law.log_rate.exp().sum(-1) - segment_sum(said, records.event_set, sets) + ties
+    # The logarithm of k! is shared out among the k events of a code: far fewer than cells.
+    ones = torch.ones_like(records.value)
+    number = segment_sum(ones, own, sets * codes).index_select(0, own)
+    said = law.log_rate.flatten().index_select(0, cell) - (number + 1).lgamma() / number
+    counts = law.log_rate.exp().sum(-1) - segment_sum(said, records.event_set, sets)
     log_sd = law.log_sd.flatten().index_select(0, cell)
     error = (records.value - law.mean.flatten().index_select(0, cell)) * (-log_sd).exp()
     density = torch.where(records.measured, 0.5 * error.square() + log_sd + HALF_LOG_TAU, 0.0)

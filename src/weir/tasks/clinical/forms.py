@@ -66,13 +66,15 @@ def in_groups(
     order = bucket.index_select(0, owner).argsort(stable=True)
     sizes = bucket[count > 0].unique().tolist()
     members = [int((count * (bucket == size)).sum()) for size in sizes]
+    # Sorted once and split: each group's own gathering would cost a whole batch going back.
+    tokens, owner, place = (x.index_select(0, order) for x in (tokens, owner, place))
+    pieces = zip(*(x.split(members) for x in (tokens, owner, place)), strict=True)
     parts = []
-    for size, chosen in zip(sizes, order.split(members), strict=True):
+    for size, (own, whose, where) in zip(sizes, pieces, strict=True):
         if exact:
-            parts.append(apply(tokens[chosen].unflatten(0, (-1, size)), None).flatten(0, 1))
+            parts.append(apply(own.unflatten(0, (-1, size)), None).flatten(0, 1))
         else:
-            here = tokens[chosen], owner[chosen], place[chosen], bucket == size
-            parts.append(_padded(*here, apply))
+            parts.append(_padded(own, whose, where, bucket == size, apply))
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=order.device)
     return torch.cat(parts).index_select(0, back)
