@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import clinical_chain
 import perturb_chain
 import pytest
 from chain import CHAIN, PARAMS, run_chain
@@ -66,6 +67,13 @@ def dish(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of perturbed cells in which every stage has run; not to be changed."""
     root = tmp_path_factory.mktemp("dish")
     return run_chain(root, perturb_chain.PARAMS, perturb_chain.CHAIN)
+
+
+@pytest.fixture(scope="session")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of clinical records in which every stage has run; not to be changed."""
+    root = tmp_path_factory.mktemp("ward")
+    return run_chain(root, clinical_chain.PARAMS, clinical_chain.CHAIN)
 
 
 @pytest.fixture
