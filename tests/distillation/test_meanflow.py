@@ -7,9 +7,11 @@ import copy
 import pytest
 import torch
 from affine_flow import ToyCondition, ToyFlow, collect, exact, teacher
+from bimodal_flow import Bimodal, ExactStudent, Mode, Modes
 from torch import Tensor
 
 from weir.distillation.meanflow import MeanFlowObjective, between, mean_velocity
+from weir.flows.paths import expand_time
 
 
 class MeanToy(ToyFlow):
@@ -57,6 +59,24 @@ def test_the_exact_mean_velocity_is_where_the_loss_has_no_gradient() -> None:
     assert gradient(student(0.5)) > 0.1
 
 
+def test_the_identity_holds_for_a_flow_that_bends() -> None:
+    """With `dx/dr = v`, `dr = 1`, and a step that shrinks as fast as its start moves on."""
+    condition, flow, mean = Mode(Modes().mode.double()), Bimodal(), ExactStudent()
+    torch.manual_seed(0)
+    x = torch.randn(64, 8, 2, dtype=torch.float64)
+    r, share = torch.rand(2, 64, 8, dtype=torch.float64)
+    t = r + (1 - r) * share
+    v = flow.velocity(x, r, condition)
+    u, slope = mean_velocity(mean, x, r, t, condition, v)
+    bend = (t - r)[..., None] * slope
+    torch.testing.assert_close(u, v + bend, atol=1e-9, rtol=0)
+    assert bend.abs().median() > 0.1  # neither v alone nor the other sign would do
+    # Any constant of a trajectory obeys the identity; this one is where it ends.
+    end = flow.transport(x, condition, steps=200).final
+    jumped = x + mean.jump(x, torch.tensor(0.0), torch.tensor(1.0), condition)
+    torch.testing.assert_close(jumped, end, atol=5e-3, rtol=0)
+
+
 def test_training_from_other_weights_finds_the_one_step_map() -> None:
     model, pairs = student(), collect()
     with torch.no_grad():
@@ -77,6 +97,24 @@ def test_training_from_other_weights_finds_the_one_step_map() -> None:
         for steps in (1, 2, 3):  # any number of steps
             made = model.transport(batch.noise, condition, steps=steps).final
             torch.testing.assert_close(made, truth, atol=0.01, rtol=0)
+
+
+def test_a_quarter_of_the_steps_has_no_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They alone tell the end of a trajectory from another of its constants."""
+    sizes = []
+
+    def jump(x: Tensor, r: Tensor, t: Tensor, condition: ToyCondition) -> Tensor:
+        sizes.append((t - r).clone())
+        return 0 * x + expand_time(t - r, x)
+
+    objective = MeanFlowObjective(student(), teacher())
+    monkeypatch.setattr(objective.model, "jump", jump)
+    batch = collect().batch(torch.arange(50))
+    for _ in range(20):
+        objective(batch, 0.0)
+    size = torch.stack([one.detach() for one in sizes]).flatten()
+    assert (size == 0).float().mean() == pytest.approx(0.25, abs=0.03)
+    assert size.min() == 0 and 0.9 < size.max() <= 1
 
 
 def test_the_teacher_is_frozen_and_in_evaluation_mode() -> None:
