@@ -194,7 +194,7 @@ def test_an_oracle_tells_each_record_its_own_risk(
     oracle.fit(data, 0)
     (tmp_path / "a").mkdir()
     found, _ = run(oracle, data, tmp_path / "a", "baseline/oracle")
-    assert found["metrics"]["auroc"] == 1
+    assert found["metrics"]["auroc"] == 1 and found["nfe"] == 0
     likely = 0.8 if knows == "severity" else 0.7
     assert found["metrics"]["nll"] == pytest.approx(-math.log(likely))
     if knows == "events":

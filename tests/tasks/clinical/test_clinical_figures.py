@@ -26,6 +26,7 @@ from weir.tasks.clinical.figure_tables import averaged
 
 SETTINGS = {"bootstrap": 20, "bins": 4, "min_positives": 3}
 TITLES = [
+    "Scores with intervals",
     "What a threshold would do",
     "Observed and predicted risk",
     "Scores of subgroups",
@@ -107,6 +108,18 @@ def test_every_figure_is_drawn(made: list[Evaluation]) -> None:
     assert "all records" in words(forest) and "sex: F" in words(forest)
     assert "too few" in words(forest)
     assert len(by_title["Observed and predicted risk"].views[0].panels) == 3
+
+
+def test_intervals_are_those_of_the_tables(made: list[Evaluation]) -> None:
+    """Averaged over the two splits; best first."""
+    figure = figures.intervals(entries(made))
+    assert figure is not None
+    panel = figure.views[0].panels[0]
+    row = next(row for row in entries(made) if row.node == "logistic")
+    lines = [run.tables["scores"].set_index("metric").loc["auroc"] for run in row.runs]
+    low, high = (sum(line[side] for line in lines) / 2 for side in ("low", "high"))
+    assert f"({low:.3f} to {high:.3f})" in panel
+    assert panel.index("logistic") < panel.index("rate 0.500")
 
 
 def test_nothing_recorded_draws_nothing() -> None:

@@ -20,6 +20,7 @@ import pandas as pd
 from torch import nn
 
 from weir.errors import UserError
+from weir.tasks.clinical.baselines.fitted import Fitted
 from weir.tasks.clinical.baselines.stacked import Stacked
 from weir.tasks.clinical.definitions import (
     DEFINITIONS,
@@ -90,7 +91,9 @@ def evaluate(
     # Where no risk was predicted there is nothing to draw, but every evaluation has this table.
     if not (curve := details.parent / CURVE).exists():
         pd.DataFrame(columns=["predicted", "observed"]).to_csv(curve, index=False)
-    families = {family: _about(part) for family, part in found.items()}
+    # Boosting and the like call no network.
+    calls = 0 if isinstance(model, Fitted) and not isinstance(model, Stacked) else 1
+    families = {family: {"nfe": calls} | _about(part) for family, part in found.items()}
     return {
         "headline": next(name for name in HEADLINES if name in known),
         # In the order of the table of definitions.
@@ -105,7 +108,7 @@ def evaluate(
 
 def _about(part: dict[str, Any]) -> dict[str, Any]:
     """How one thing that the model does was scored, and what it took."""
-    return {key: part.get(key, 1) for key in ("protocol", "nfe", "latency_ms", "seconds")}
+    return {key: part[key] for key in ("protocol", "nfe", "latency_ms", "seconds") if key in part}
 
 
 def _kind(model: nn.Module, config: ClinicalEvaluate) -> dict[str, str]:

@@ -28,6 +28,7 @@ from weir.report.figure import Figure
 from weir.tasks.clinical.definitions import FILLING, RISK, SYNTHETIC
 from weir.tasks.clinical.figure_codes import codes
 from weir.tasks.clinical.figure_filling import filled_codes, filling
+from weir.tasks.clinical.figure_intervals import intervals
 from weir.tasks.clinical.figure_latent import latent
 from weir.tasks.clinical.figure_operating import operating
 from weir.tasks.clinical.figure_reliability import reliability
@@ -48,7 +49,7 @@ HEADLINE = FAMILIES[RISK]
 def figures(evaluations: Sequence[Evaluation]) -> list[Figure]:
     """Figures about one data set; what was not recorded is left out."""
     rows = entries(evaluations)
-    risks = (operating, reliability, subgroups)
+    risks = (intervals, operating, reliability, subgroups)
     made = (filling, filled_codes, synthetic)
     drawn = (*risks, *made, latent, codes, monitor, training)
     found = [draw(rows) for draw in drawn]
