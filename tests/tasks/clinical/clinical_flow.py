@@ -52,4 +52,5 @@ def small_flow(data: ClinicalData, *, frozen: bool = True) -> RecordFlow:
         torch.nn.init.normal_(block.modulation.weight, std=0.1)
     torch.nn.init.normal_(flow.decoder.value.weight, std=0.1)
     torch.nn.init.normal_(flow.decoder.context_value.weight, std=0.1)
+    torch.nn.init.normal_(flow.decoder.same.weight, std=0.1)
     return flow.eval()

@@ -12,10 +12,11 @@ from clinical_meds import run_preprocess
 
 from weir.errors import UserError
 from weir.tasks.clinical.bin_context import Context
-from weir.tasks.clinical.bin_decoder import BinDecoder, BinLaw
+from weir.tasks.clinical.bin_decoder import BinDecoder, BinLaw, repeats
 from weir.tasks.clinical.data import ClinicalData
 from weir.tasks.clinical.export import FIRST_SUBJECT, export
 from weir.tasks.clinical.generate import join, pack, synthesise
+from weir.tasks.clinical.grid import BinEvents
 from weir.tasks.clinical.records import Records
 
 
@@ -57,7 +58,7 @@ def test_counts_are_drawn_by_their_law():
     decoder = BinDecoder(2, 3, 4, width=8, most=2)
     decoder.excess.copy_(torch.tensor([0.0, 0.0, 1.5]))
     share = torch.tensor([[0.5, 0.5, 1e-9], [1e-9, 1.0, 1e-9], [0.2, 0.3, 0.5]])
-    law = BinLaw(share.log().expand(40_000, 3, 3), torch.zeros(40_000, 3), torch.ones(40_000, 3))
+    law = BinLaw(share.log().expand(40_000, 3, 3), *torch.zeros(3, 40_000, 3))
     count = decoder.draw_counts(law, torch.Generator().manual_seed(0)).double()
     torch.testing.assert_close(
         count.mean(0), torch.tensor([0.5, 1.0, 0.3 + 0.5 * 3.5]).double(), atol=0.03, rtol=0
@@ -66,6 +67,40 @@ def test_counts_are_drawn_by_their_law():
     torch.testing.assert_close(
         decoder.expected_counts(law)[0], torch.tensor([0.5, 1.0, 2.05]), atol=1e-4, rtol=0
     )
+
+
+def test_values_are_repeated_as_often_as_the_law_says(tiny_clinical: ClinicalData):
+    flow, train = small_flow(tiny_clinical), tiny_clinical.split("train")
+    torch.nn.init.zeros_(flow.decoder.same.weight)
+    torch.nn.init.constant_(flow.decoder.fade, -20.0)
+
+    def unchanged(logit: float) -> float:
+        """Share of the values of c0 that are those of the event before."""
+        torch.nn.init.constant_(flow.decoder.same.bias, logit)
+        found = flow.synthesise(train.static, train.outcome, train.end, steps=1)
+        use = found.code == 1
+        record, value = found.set_record[found.event_set[use]], found.value[use]
+        follows = record.diff() == 0
+        assert int(follows.sum()) > 20
+        return float((value.diff()[follows] == 0).float().mean())
+
+    torch.manual_seed(0)
+    assert (
+        unchanged(20.0) > 0.65
+    )  # all but those of the code's first bin, where it is several times
+    assert unchanged(-20.0) < 0.1
+
+
+def test_repeats_are_found_in_bins():
+    def events(values: list[list[float]]) -> BinEvents:
+        cells = [torch.tensor(v) for v in values]
+        columns = [[len(v), len(v), float(v.sum()), float(v.square().sum())] for v in cells]
+        return BinEvents(*torch.tensor(columns).T[:, None, :, None])
+
+    found = repeats(events([[], [1.0], [1.0, 1.0], [1.0, 2.0], [], [1.5], [3.0]]))
+    assert found.asked.flatten().tolist() == [False, False, True, True, False, True, True]
+    assert found.same.flatten().tolist() == [False, False, True, False, False, True, False]
+    assert found.last.flatten().tolist()[5:] == [1.5, 1.5]
 
 
 def test_a_decoder_begins_with_the_rates_of_training(tiny_clinical: ClinicalData):

@@ -6,9 +6,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from weir.tasks.clinical.bin_context import Context
-from weir.tasks.clinical.grid import BinEvents
+from weir.tasks.clinical.grid import BinEvents, carry_forward
+
+NEAR = 0.1
+"""Difference of scores from which on a value counts as another one."""
 
 LOW_SD, HIGH_SD = 0.03, 2.0
 """Limits of the deviation of a value's normal score."""
@@ -21,11 +25,13 @@ class BinLaw(NamedTuple):
         counts: `[..., code, most + 1]` logits of 0, 1, ..., `most` or more events.
         mean: `[..., code]` of the normal score of a value of a code that occurs.
         sd: `[..., code]`, likewise.
+        same: `[..., code]` logit that a value is the last one again, for one that lies near.
     """
 
     counts: Tensor
     mean: Tensor
     sd: Tensor
+    same: Tensor
 
     @property
     def present(self) -> Tensor:
@@ -74,8 +80,10 @@ class BinDecoder(nn.Module):
         )
         self.count = nn.Linear(width, codes * (most + 1))
         self.value = nn.Linear(width, 2 * codes)
+        self.same = nn.Linear(width, codes)
+        self.fade = nn.Parameter(torch.zeros(codes))
         self.context_value = nn.Linear(context, 4 * codes)
-        for layer in (self.value, self.context_value):
+        for layer in (self.value, self.context_value, self.same):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.register_buffer("excess", torch.zeros(codes))
@@ -115,7 +123,7 @@ class BinDecoder(nn.Module):
         hidden = self.body(torch.cat([latent, token], -1))
         counts = self.count(hidden).unflatten(-1, (self.codes, self.most + 1))
         mean, spread = self.value(hidden).chunk(2, -1)
-        return BinLaw(counts, mean, _sd(spread))
+        return BinLaw(counts, mean, _sd(spread), self.same(hidden))
 
     def from_context(self, context: Context) -> ValueLaw:
         """The law of values given what is shown: between those next to it and what the token says.
@@ -128,6 +136,15 @@ class BinDecoder(nn.Module):
         before, after = (torch.sigmoid(gate) for gate in gates)
         mean = mean + before * carried.fresh * carried.before
         return ValueLaw(mean + after * carried.near * carried.after / 2, _sd(spread))
+
+    def repeats(self, law: BinLaw, last: Tensor) -> Tensor:
+        """Logit `[..., code]` that a bin's values are `last` again, the last score before it.
+
+        Many values are charted unchanged. The further the law's mean is from the last value, the
+        less likely that is.
+        """
+        apart = (law.mean.detach() - last).abs()
+        return law.same - functional.softplus(self.fade) * (apart / NEAR).log1p()
 
     def draw_counts(self, law: BinLaw, generator: torch.Generator | None = None) -> Tensor:
         """Counts `[..., code]` int64."""
@@ -164,3 +181,28 @@ def value_loss(mean: Tensor, sd: Tensor, events: BinEvents) -> Tensor:
     n = events.values
     square = events.square - 2 * mean * events.total + n * mean * mean
     return n * sd.log() + square.clamp_min(0) / (2 * sd * sd)
+
+
+class Repeats(NamedTuple):
+    """Which bins' values are the last ones before them, again.
+
+    Attributes:
+        last: `[record, bin, code]` mean score of the latest earlier bin with a value; 0 for none.
+        asked: `[record, bin, code]` bool: there are a value and an earlier one.
+        same: `[record, bin, code]` bool: all values of the bin are `last`.
+    """
+
+    last: Tensor
+    asked: Tensor
+    same: Tensor
+
+
+def repeats(events: BinEvents) -> Repeats:
+    """Which values are repeated, from bin to bin."""
+    has = events.values > 0
+    carried, age = carry_forward(events.mean, has)
+    last = torch.cat([torch.zeros_like(carried[:, :1]), carried[:, :-1]], 1)
+    before = torch.cat([torch.zeros_like(has[:, :1]), age[:, :-1].isfinite()], 1)
+    spread = events.square / events.values.clamp_min(1) - events.mean.square()
+    same = ((events.mean - last).abs() < 1e-4) & (spread < 1e-5)
+    return Repeats(last, has & before, has & before & same)

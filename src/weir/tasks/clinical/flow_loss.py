@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from weir.flows.paths import TimeLaw, sample_times
 from weir.flows.proper import fair_energy
-from weir.tasks.clinical.bin_decoder import count_loss, value_loss
+from weir.tasks.clinical.bin_decoder import Repeats, count_loss, repeats, value_loss
 from weir.tasks.clinical.flow import BLUR
 from weir.training.objective import Objective
 
@@ -65,7 +66,8 @@ def decoder_losses(
 
     Returns:
         `counts` by code and bin with events, `values` and `forecast` by value: given the latent,
-        and given the context alone.
+        and given the context alone; `repeats` by code and bin with values: whether they are the
+        last ones again.
     """
     use = ~condition.known & batch.occupied
     record, place = use.nonzero(as_tuple=True)
@@ -75,10 +77,18 @@ def decoder_losses(
     bins = max(1, len(record)) * events.count.shape[-1]
     number = events.values.sum().clamp_min(1)
     mean, sd = (part[record, place] for part in alone)
+    again = Repeats(*(part[record, place] for part in repeats(batch.events)))
+    unchanged = functional.binary_cross_entropy_with_logits(
+        model.decoder.repeats(law, again.last),
+        again.same.to(law.mean),
+        weight=again.asked,
+        reduction="sum",
+    )
     return {
         "counts": count_loss(law, events).sum() / bins,
         "values": value_loss(law.mean, law.sd, events).sum() / number,
         "forecast": value_loss(mean, sd, events).sum() / number,
+        "repeats": unchanged / again.asked.sum().clamp_min(1),
     }
 
 
@@ -114,7 +124,8 @@ class FlowObjective(Objective):
         return decaying(p for p in self.parameters() if p.requires_grad)
 
     def forward(self, batch: BinBatch, progress: float) -> dict[str, Tensor]:
-        """`loss` and its parts `flow`, `counts`, `values`, `forecast`; `energy` when evaluating."""
+        """`loss` and its parts `flow`, `counts`, `values`, `forecast`, `repeats`; `energy`
+        when evaluating."""
         mean = self.model.standardise(batch.mean)
         deviation = (0.5 * batch.log_variance).exp() / self.model.latent_sd
         condition = self.model.told(batch, mean)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from weir.flows.solvers import SolverName, require_finite
 from weir.tasks.clinical.bin_data import UNKNOWN_OUTCOME, BinBatch
+from weir.tasks.clinical.bin_decoder import BinLaw
 from weir.tasks.clinical.records import Records
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def _some(
     chance = torch.empty_like(score).uniform_(generator=generator)
     measured = chance < model.decoder.valued[code - 1]
     value = require_finite(model.marginals.values(score, code), "generated value", "in synthesise")
+    value = _repeated(model, law, count, cell, score, value, generator)
     owner = cell // codes
     time = _times(owner, end, grid, model.stamps, generator)
     return pack(
@@ -105,6 +107,50 @@ def _some(
         end,
         outcome,
     )
+
+
+def _repeated(
+    model: RecordFlow,
+    law: BinLaw,
+    count: Tensor,
+    cell: Tensor,
+    score: Tensor,
+    value: Tensor,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Values `[event]`, of which some are the code's last ones again, bin after bin.
+
+    Args:
+        model: the flow.
+        law: of the bins, `[record, bin, ...]`.
+        count: `[record, bin, code]` events.
+        cell: `[event]` int64 ascending, number of its place in `count`.
+        score: `[event]`, as drawn.
+        value: `[event]`, as drawn.
+        generator: of the draws.
+    """
+    has = count > 0
+    # The last event of each bin and code stands for it.
+    final = torch.cat([cell[1:] != cell[:-1], cell.new_ones(1, dtype=torch.bool)])[: len(cell)]
+    scores, values = (
+        torch.zeros_like(law.mean).flatten().index_copy(0, cell[final], drawn[final]).view_as(has)
+        for drawn in (score, value)
+    )
+    chance = torch.empty_like(law.mean).uniform_(generator=generator)
+    last_score, last_value = torch.zeros_like(scores[:, 0]), torch.zeros_like(scores[:, 0])
+    seen = torch.zeros_like(has[:, 0])
+    kept, again = values.clone(), torch.zeros_like(has)
+    for place in range(count.shape[1]):
+        here = BinLaw(*(part[:, place] for part in law))
+        likely = model.decoder.repeats(here, last_score).sigmoid()
+        same = has[:, place] & seen & (chance[:, place] < likely)
+        again[:, place] = same
+        new = has[:, place] & ~same
+        kept[:, place] = torch.where(same, last_value, values[:, place])
+        last_score = torch.where(new, scores[:, place], last_score)
+        last_value = torch.where(new, values[:, place], last_value)
+        seen = seen | has[:, place]
+    return torch.where(again.flatten()[cell], kept.flatten()[cell], value)
 
 
 def _never_empty(count: Tensor, full: Tensor, logits: Tensor) -> Tensor:
