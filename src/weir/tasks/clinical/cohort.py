@@ -1,0 +1,75 @@
+"""A synthetic cohort: records of a trained model for resampled patients, as a MEDS folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from weir.errors import UserError
+from weir.tasks.clinical.export import export
+from weir.tasks.clinical.generate import join
+
+if TYPE_CHECKING:
+    from weir.flows.solvers import SolverName
+    from weir.tasks.clinical.data import ClinicalData
+    from weir.tasks.clinical.flow import RecordFlow
+
+PIECE = 512
+
+
+@torch.no_grad()
+def write_cohort(
+    model: RecordFlow,
+    data: ClinicalData,
+    folder: Path,
+    *,
+    records: int | None = None,
+    steps: int | None = None,
+    solver: SolverName | None = None,
+    seed: int = 0,
+) -> list[str]:
+    """Make records and write them.
+
+    Static features, outcome and length of each are those of a training record, drawn with
+    replacement: only the events are made up. Share the folder accordingly: a rare combination of
+    static features may tell of a patient, whatever the events.
+
+    Args:
+        model: in evaluation mode, on the data's device.
+        data: that it was trained on.
+        folder: new or empty.
+        records: how many; None for as many as there are training records.
+        steps: solver steps, or jumps of a student.
+        solver: solver of a teacher.
+        seed: of everything drawn.
+
+    Returns:
+        names of the files.
+
+    Raises:
+        UserError: less than one record is wanted, or the folder holds something.
+    """
+    train = data.split("train")
+    count = len(train) if records is None else records
+    if count < 1:
+        raise UserError(f"records: {count} is less than one; ask for at least one record")
+    device = train.rows.device
+    generator = torch.Generator(device).manual_seed(seed)
+    rows = torch.randint(len(train), (count,), generator=generator, device=device)
+    made = join(
+        [
+            model.synthesise(
+                train.static[some],
+                train.outcome[some],
+                train.end[some],
+                generator,
+                steps=steps,
+                solver=solver,
+            )
+            for some in rows.split(PIECE)
+        ]
+    )
+    about = f"a flow of {data.name}; static features, outcomes and lengths are resampled real ones"
+    return export(made, data.schema, folder, about=about, seed=seed)
