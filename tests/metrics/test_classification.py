@@ -84,6 +84,15 @@ def test_bins_hold_equally_many_items_in_order() -> None:
     assert found.items.tolist() == [2.0, 2.0]
 
 
+def test_equal_probabilities_stay_in_one_bin() -> None:
+    outcome = torch.tensor([1, 0, 0, 0] * 50)
+    found = reliability(torch.full((200,), 0.25), outcome)
+    assert found.items.tolist() == [200.0]
+    assert calibration_error(torch.full((200,), 0.25), outcome).item() == pytest.approx(0)
+    stepped = torch.tensor([0.1] * 5 + [0.2] * 2 + [0.3] * 3)
+    assert reliability(stepped, torch.zeros(10), bins=5).items.tolist() == [5.0, 2.0, 3.0]
+
+
 def test_bootstrap_weights_resample_whole_sets() -> None:
     weights = bootstrap_weights(30, 500, seed=0)
     assert (weights.sum(-1) == 30).all()

@@ -82,15 +82,19 @@ def accuracy(
 def reliability(probability: Tensor, outcome: Tensor, bins: int = 10) -> Reliability:
     """What was observed beside what was predicted, in bins of about equally many items.
 
-    Bins of equal width would leave most of them all but empty where the outcome is rare.
+    Bins of equal width would leave most of them all but empty where the outcome is rare. Items of
+    one probability stay in one bin: else a constant would seem wrong by the bins' noise.
 
     Args:
         probability: `[item]`.
         outcome: `[item]`, 0 or 1.
         bins: at most this many.
     """
-    order = probability.argsort(stable=True)
-    parts = [part for part in order.tensor_split(bins) if len(part)]
+    order, ends = _ranked(-probability)
+    cuts = torch.arange(1, bins, device=order.device) * len(order) // bins
+    # Each cut goes to the end of the ties that it would part.
+    cuts = ends[torch.searchsorted(ends, cuts - 1)] + 1
+    parts = [part for part in order.tensor_split(cuts.unique().tolist()) if len(part)]
     said, seen = probability.double(), outcome.double()
     return Reliability(
         torch.stack([said[part].mean() for part in parts]),
