@@ -23,21 +23,35 @@ class Carried(NamedTuple):
         fresh: `exp(-bins since then / 6)`; 0 for none.
         after: mean score of the earliest later bin; 0 for none.
         near: `exp(-bins until then / 6)`; 0 for none.
+        level: mean score of all shown bins of the record with a value, drawn to 0 as if one more
+            had that; the same in every bin.
+        sure: n / (n + 1) of the n bins behind the level, likewise.
     """
 
     before: Tensor
     fresh: Tensor
     after: Tensor
     near: Tensor
+    level: Tensor
+    sure: Tensor
 
 
 def carry(batch: BinBatch, shown: Tensor) -> Carried:
-    """Values of shown bins carried over to all; `shown` is `[record, bin]` bool."""
+    """Values of shown bins, `[record, bin]` bool, carried over to all, and their level."""
     has = (batch.values > 0) & shown[..., None]
     score = batch.events.mean
     before, past = carry_forward(score, has)
     after, future = (side.flip(1) for side in carry_forward(score.flip(1), has.flip(1)))
-    return Carried(before, torch.exp(-past / _MEMORY), after, torch.exp(-future / _MEMORY))
+    number = has.sum(1, keepdim=True)
+    level = (score * has).sum(1, keepdim=True) / (number + 1)
+    return Carried(
+        before,
+        torch.exp(-past / _MEMORY),
+        after,
+        torch.exp(-future / _MEMORY),
+        level.expand_as(score),
+        (number / (number + 1)).expand_as(score),
+    )
 
 
 class Context(NamedTuple):
@@ -87,7 +101,7 @@ class BinContext(nn.Module):
         super().__init__()
         self.hours = hours
         self.bin = nn.Linear(d_latent + 4, width)
-        self.values = nn.Linear(4 * codes, width)
+        self.values = nn.Linear(len(Carried._fields) * codes, width)
         # Static features, the end, and the outcome as three cases.
         self.record = nn.Sequential(
             nn.Linear(static + 4, width), nn.GELU(), nn.Linear(width, width)

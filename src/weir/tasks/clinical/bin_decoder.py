@@ -82,7 +82,8 @@ class BinDecoder(nn.Module):
         self.value = nn.Linear(width, 2 * codes)
         self.same = nn.Linear(width, codes)
         self.fade = nn.Parameter(torch.zeros(codes))
-        self.context_value = nn.Linear(context, 4 * codes)
+        self.context_value = nn.Linear(context, 3 * codes)
+        self.log_pace = nn.Parameter(torch.zeros(codes))
         for layer in (self.value, self.context_value, self.same):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -126,16 +127,20 @@ class BinDecoder(nn.Module):
         return BinLaw(counts, mean, _sd(spread), self.same(hidden))
 
     def from_context(self, context: Context) -> ValueLaw:
-        """The law of values given what is shown: between those next to it and what the token says.
+        """The law of values given what is shown: near those next to it, at the level far away.
 
-        The nearest shown values are carried over with weights that the token sets.
+        The mean begins as that of an Ornstein-Uhlenbeck process about the record's level, with a
+        pace for each code; the token moves it from there.
         """
-        mean, spread, *gates = self.context_value(context.token).chunk(4, -1)
-        carried = context.carried
-        # Half at first where there is something to carry, less if it is old.
-        before, after = (torch.sigmoid(gate) for gate in gates)
-        mean = mean + before * carried.fresh * carried.before
-        return ValueLaw(mean + after * carried.near * carried.after / 2, _sd(spread))
+        moved, spread, gate = self.context_value(context.token).chunk(3, -1)
+        carried, pace = context.carried, self.log_pace.exp()
+        # Powers of exp(-age): another pace of fading. Zero to any power stays zero.
+        past, future = carried.fresh**pace, carried.near**pace
+        weight = past + future
+        beside = (past * carried.before + future * carried.after) / weight.clamp_min(1e-6)
+        bound = 1 - (1 - past) * (1 - future)
+        share = torch.sigmoid(gate + 2) * bound
+        return ValueLaw(torch.lerp(carried.level, beside, share) + moved, _sd(spread))
 
     def repeats(self, law: BinLaw, last: Tensor) -> Tensor:
         """Logit `[..., code]` that a bin's values are `last` again, the last score before it.

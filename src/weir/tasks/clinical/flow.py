@@ -49,11 +49,13 @@ class BinCondition(NamedTuple):
     fresh: Tensor
     after: Tensor
     near: Tensor
+    level: Tensor
+    sure: Tensor
 
     @property
     def context(self) -> Context:
         """What the decoder looks at."""
-        return Context(self.token, Carried(self.before, self.fresh, self.after, self.near))
+        return Context(self.token, Carried(*self[-len(Carried._fields) :]))
 
 
 class RecordFlow(FlowModel):
