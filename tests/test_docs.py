@@ -13,6 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from weir.tasks.clinical.simulate import simulate as simulate_records
+from weir.tasks.clinical.simulation_config import Simulation as RecordSimulation
 from weir.tasks.perturb.simulate import simulate
 from weir.tasks.perturb.simulation_config import Simulation
 
@@ -40,7 +42,7 @@ def commands(document: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project as it is, with nothing run, and a user's own series."""
+    """The project as it is, with nothing run, and a user's own data."""
     root = tmp_path_factory.mktemp("docs") / "weir"
     files = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
@@ -62,6 +64,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (cells,) = (name for name in simulate(settings, root / "my") if name.endswith(".h5ad"))
     (root / "my" / cells).rename(root / "my" / "cells.h5ad")
+    (root / "my" / "meds").mkdir()
+    simulate_records(RecordSimulation(patients=100, hours=8, particles=0), root / "my" / "meds")
     return root
 
 
