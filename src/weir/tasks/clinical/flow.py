@@ -248,9 +248,11 @@ class RecordFlow(FlowModel):
     ) -> Filled:
         """See `weir.tasks.clinical.filled.Filler.fill`.
 
-        A code's value in a sample is drawn given the sample's latent where that holds the code,
-        and given the context where not: as if it had been measured as well. The mean is the
-        context's own, which costs no sampling.
+        The law of each single value is the context's, which training fits to that very question; a
+        sample's latent holds the code only if it was measured there. How the values of one sample
+        go together is the flow's: of each value the draws of the context's law are dealt to the
+        samples in the order of the values that these decode to, measured or not (ensemble copula
+        coupling; Schefzik et al. 2013). Of a single value the draws are independent.
 
         Raises:
             WeirError: a value is not finite.
@@ -261,17 +263,14 @@ class RecordFlow(FlowModel):
         record, place = (~condition.known).nonzero(as_tuple=True)
         x = x[record, :, place]  # [hidden, sample, d_latent + 1]
         law = self.decoder(x[..., :-1], condition.token[record, place][:, None])
-        full = (x[..., -1:] > 0).to(x.dtype)
         alone = self.decoder.from_context(condition.context)
         mean, sd = (part[record, place] for part in alone)
-        chance = torch.empty_like(law.mean).uniform_(generator=generator)
-        held = chance < law.present * full
-        score = torch.empty_like(law.mean).normal_(generator=generator)
-        score = torch.where(held, law.mean, mean[:, None]) + score * torch.where(
-            held, law.sd, sd[:, None]
-        )
+        white = torch.empty_like(law.mean).normal_(generator=generator)
+        rank = (law.mean + law.sd * white).argsort(1).argsort(1)
+        draws = white.normal_(generator=generator).sort(1).values.gather(1, rank)
+        score = mean[:, None] + sd[:, None] * draws
         values = require_finite(self.marginals.dense_values(score), "filled value", "in fill")
-        rate = (self.decoder.expected_counts(law) * full).mean(1)
+        rate = (self.decoder.expected_counts(law) * (x[..., -1:] > 0)).mean(1)
         return Filled(record, place, self.marginals.expected(mean, sd), values, rate)
 
 
