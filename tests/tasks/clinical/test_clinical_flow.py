@@ -235,3 +235,35 @@ def test_training_lowers_the_loss_and_finds_the_level_of_a_record(tiny_clinical:
     by_record /= found.record.bincount(minlength=len(test)).clamp_min(1)
     ill = records.outcome > 0
     assert float(by_record[ill].mean() - by_record[~ill].mean()) > 0.3
+
+
+def test_filled_values_have_the_context_law_in_the_order_of_the_latents(
+    tiny_clinical: ClinicalData, some: Records
+):
+    flow = small_flow(tiny_clinical)
+    # A decoder that is sure of what it says: nothing but the latent sets the order.
+    torch.nn.init.constant_(flow.decoder.value.bias[flow.codes :], -20.0)
+    torch.nn.init.normal_(flow.decoder.value.weight[: flow.codes], std=1.0)
+    found = flow.fill(some, late(), 400, generator=seeded())
+    condition = flow.query(some, late())
+    alone = flow.decoder.from_context(condition.context)
+    mean, sd = (part[found.record, found.bin] for part in alone)
+    score = torch.stack(
+        [
+            flow.marginals.scores(
+                found.samples[..., code],
+                torch.full((), code + 1).long().expand(found.samples.shape[:2]),
+            )
+            for code in range(3)
+        ],
+        -1,
+    )
+    inner = mean[:, :3].abs() + sd[:, :3] < 1.5
+    assert inner.any()
+    torch.testing.assert_close(score.mean(1)[inner], mean[:, :3][inner], atol=0.25, rtol=0)
+    # Values of one sample go together: the same latents order all codes.
+    spread = found.samples[:, :, :3] - found.samples[:, :, :3].mean(1, keepdim=True)
+    together = (spread[..., 0] * spread[..., 1]).mean(1) / (
+        spread[..., 0].std(1) * spread[..., 1].std(1)
+    )
+    assert float(together.abs().mean()) > 0.1
