@@ -57,7 +57,7 @@ class BinDecoder(nn.Module):
     The decoder of the first stage is of single sets and has a Poisson law of counts, which is too
     wide for what is measured once in every bin: here counts are categorical, up to `most`. And a
     code's value in a bin is known from its latent only if that code is in it; for the others there
-    is the law of values given the context, see `Filled`.
+    is the law of values given the context, see `RecordFlow.fill`.
 
     Args:
         d_latent: of the first stage.
