@@ -8,7 +8,16 @@ from scipy import stats
 from weir.tasks.perturb.draws import _gamma_poisson, nb_draw
 
 DRAWS = 60_000
-LAWS = [(0.02, 3.0), (0.7, 0.3), (3.0, 1e6), (9.0, 2.0), (0.4, 0.01), (30.0, 0.2), (400.0, 50.0), (0.7, 1e-3)]
+LAWS = [
+    (0.02, 3.0),
+    (0.7, 0.3),
+    (3.0, 1e6),
+    (9.0, 2.0),
+    (0.4, 0.01),
+    (30.0, 0.2),
+    (400.0, 50.0),
+    (0.7, 1e-3),
+]
 
 
 def distance(counts: torch.Tensor, mean: float, theta: float) -> float:
