@@ -14,6 +14,7 @@ from weir.tasks.clinical.baseline_config import Boosting
 from weir.tasks.clinical.data import ClinicalData
 from weir.tasks.clinical.evaluate_config import ClinicalEvaluate
 from weir.tasks.clinical.records import Records, RecordSet
+from weir.tasks.clinical.summary import AGGREGATES
 from weir.tasks.clinical.synthetic_quality import evaluate_synthetic, nearest, two_sample_auc
 
 CONFIG = ClinicalEvaluate(model="stage2/any")
@@ -88,8 +89,19 @@ def test_values_that_are_off_are_told_from_real_ones(tiny_clinical: ClinicalData
 
 def test_distances_are_to_the_nearest_training_record():
     real = torch.tensor([[0.0] * 8, [1.0] + [0.0] * 7, [3.0] + [0.0] * 7])
+    real[2, 3] = 4.0  # the mean of its values
     made, held = torch.stack([real[1], real[2]]), real[:1].clone()
-    held[0, 3] = 1.0  # the mean of its values; no other differs in it
+    held[0, 3] = 1.0
     near = nearest(made, real, held, 1, 0)
     assert near[0].tolist() == [0.0, 0.0]
     assert float(near[1]) > 0
+
+
+def test_rounding_errors_of_a_constant_are_no_distance():
+    made, real, held = (torch.zeros(40, len(AGGREGATES)) for _ in range(3))
+    for table, offset in ((made, 0), (real, 0), (held, 0.5)):
+        table[:, AGGREGATES.index("count")] = torch.arange(40.0) + offset
+    made[:, AGGREGATES.index("mean")] = 1e-3
+    real[::2, AGGREGATES.index("mean")] = 1e-8
+    near = nearest(made, real, held, 1, 0)
+    assert near[0].max() == 0 < near[1].min()

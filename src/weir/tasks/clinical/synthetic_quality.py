@@ -224,16 +224,19 @@ def nearest(
     """Distance of synthetic and of held-out records to their nearest training record.
 
     In the space of log counts and mean and last values by code, each by its training deviation;
-    codes that a record has no value of lie at the training mean. Static features are left out:
-    those of synthetic records are real ones.
+    codes that a record has no value of lie at the training mean. Coordinates in which all training
+    records agree are left out, and so are static features: those of synthetic records are real
+    ones.
 
     Returns:
         `[synthetic]` and `[held out]`, at most `TESTED` of each.
     """
     generator = torch.Generator().manual_seed(seed)
     space = [_space(table, codes) for table in (made, held, real)]
-    centre, unit = space[2].mean(0), space[2].std(0).clamp_min(1e-6)
-    a, b, to = ((part - centre) / unit for part in space)
+    centre, unit = space[2].mean(0), space[2].std(0)
+    # Of a constant, rounding errors are all the deviation there is.
+    varies = unit > 1e-4
+    a, b, to = (((part - centre) / unit)[:, varies] for part in space)
     some = [part[torch.randperm(len(part), generator=generator)[:TESTED]] for part in (a, b)]
     return tuple(
         torch.cat([torch.cdist(x, to).min(1).values for x in part.split(256)]) for part in some

@@ -81,8 +81,8 @@ class FillBaseline(Fitted):
         """Fit what else there is.
 
         Args:
-            pieces: of (the first) training records, mean values `[record, bin, code]` float16 and which
-                there are, bool.
+            pieces: of (the first) training records, mean values `[record, bin, code]` float16 and
+                which there are, bool.
         """
 
     def law(
