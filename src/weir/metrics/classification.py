@@ -79,22 +79,33 @@ def accuracy(
     return _mean(((probability >= threshold) == (outcome > 0)).double(), weight)
 
 
+def bins_of_mass(score: Tensor, bins: int) -> list[Tensor]:
+    """Items `[n]` int64 of about equally many per bin, from the lowest score up.
+
+    Items of one score stay in one bin: else a constant would seem wrong by the bins' noise.
+
+    Args:
+        score: `[item]`.
+        bins: at most this many.
+    """
+    order, ends = _ranked(-score)
+    cuts = torch.arange(1, bins, device=order.device) * len(order) // bins
+    # Each cut goes to the end of the ties that it would part.
+    cuts = ends[torch.searchsorted(ends, cuts - 1)] + 1
+    return [part for part in order.tensor_split(cuts.unique().tolist()) if len(part)]
+
+
 def reliability(probability: Tensor, outcome: Tensor, bins: int = 10) -> Reliability:
     """What was observed beside what was predicted, in bins of about equally many items.
 
-    Bins of equal width would leave most of them all but empty where the outcome is rare. Items of
-    one probability stay in one bin: else a constant would seem wrong by the bins' noise.
+    Bins of equal width would leave most of them all but empty where the outcome is rare.
 
     Args:
         probability: `[item]`.
         outcome: `[item]`, 0 or 1.
-        bins: at most this many.
+        bins: at most this many, see `bins_of_mass`.
     """
-    order, ends = _ranked(-probability)
-    cuts = torch.arange(1, bins, device=order.device) * len(order) // bins
-    # Each cut goes to the end of the ties that it would part.
-    cuts = ends[torch.searchsorted(ends, cuts - 1)] + 1
-    parts = [part for part in order.tensor_split(cuts.unique().tolist()) if len(part)]
+    parts = bins_of_mass(probability, bins)
     said, seen = probability.double(), outcome.double()
     return Reliability(
         torch.stack([said[part].mean() for part in parts]),

@@ -9,6 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from weir.metrics.classification import bins_of_mass
+
 GRID = 101
 """Points of the ROC and precision-recall curves."""
 Z = 1.959964
@@ -29,7 +31,7 @@ class Bins(NamedTuple):
 
 def bins_of(risk: Tensor, count: int) -> Bins:
     """Bins of about equally many records, by risk; as `metrics.classification.reliability`'s."""
-    parts = [part for part in risk.argsort(stable=True).tensor_split(count) if len(part)]
+    parts = bins_of_mass(risk, count)
     number = torch.empty(len(risk), dtype=torch.int64)
     for k, part in enumerate(parts):
         number[part] = k
