@@ -62,6 +62,10 @@ class Generator(Protocol):
         """A new record for each row."""
         ...
 
+    def nfe(self, steps: int | None = None, solver: Any = None) -> int:
+        """Evaluations of the network per record."""
+        ...
+
 
 class Synthetic(NamedTuple):
     """Generated records as tables.
@@ -93,7 +97,7 @@ def evaluate_synthetic(
     replacement: what is judged is what the model makes of them.
 
     Returns:
-        metrics, protocol, seconds and latency_ms, for `evaluation.json`.
+        metrics, protocol, nfe, seconds and latency_ms, for `evaluation.json`.
 
     Raises:
         UserError: the training or scored records all have the same outcome.
@@ -148,6 +152,7 @@ def evaluate_synthetic(
             "steps": config.steps,
             "solver": config.solver,
         },
+        "nfe": model.nfe(config.steps, config.solver),
         "seconds": seconds,
         "latency_ms": 1000 * seconds / max(1, len(made.outcome)),
     }
