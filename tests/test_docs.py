@@ -132,6 +132,9 @@ QUOTED = {
     ("docs/perturb.md", "kang"): {
         "pearson_delta": 3, "energy_distance": 2, "mmd_ratio": 3, "r2_mean": 3, "r2_variance": 3,
     },
+    ("docs/clinical.md", "physionet2012"): {
+        "auroc": 3, "auprc": 3, "brier": 4, "calibration_error": 4,
+    },
     ("docs/perturb.md", "glioblastoma"): {
         "pearson_delta": 3, "energy_distance": 2, "mmd_ratio": 3, "r2_mean": 3, "r2_variance": 3,
     },
