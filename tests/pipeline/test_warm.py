@@ -97,6 +97,31 @@ def test_signals_are_passed_on_and_no_fork_is_left(server: Server) -> None:
         assert client.wait(60) == -number  # and the server ends, so no fork is at work
 
 
+def test_a_fork_and_who_waits_may_be_killed_at_once(server: Server) -> None:
+    client = server.ask("sleep")
+    assert client.stdout is not None
+    client.stdout.readline()
+    pid = server.process.pid
+    (fork,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    os.kill(pid, signal.SIGSTOP)  # so that it learns of both in one round
+    try:
+        os.kill(int(fork), signal.SIGKILL)
+        client.kill()
+        client.wait(60)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert server.ask("exit", "7").wait(60) == 7
+
+
+def test_a_fork_that_cannot_begin_is_no_second_server(server: Server) -> None:
+    code = "import os\nos.getcwd = lambda: '/none/such'" + CLIENT
+    given = {**server.environment, VARIABLE: str(server.address)}
+    client = server.popen(code, "exit", "7", env=given, stderr=subprocess.PIPE)
+    assert "/none/such" in client.communicate(timeout=60)[1]
+    assert client.returncode == 1
+    assert server.ask("exit", "7").wait(60) == 7
+
+
 def test_what_differs_runs_by_itself(server: Server) -> None:
     for environment in ({f"{FATEFUL[0]}X": "1"}, {"WEIR_DEVICES": "2"}, {VARIABLE: "/none"}):
         assert server.ask("exit", "7", **environment).wait(60) == 99

@@ -3,8 +3,8 @@
 It is DVC that runs, in this process or in a fork of one that has it loaded (`warm`), with one
 difference: DVC parses and writes the whole of dvc.lock to change the entry of one stage, in pure
 Python, under the lock of the repository. That takes a second for a hundred runs and many for a
-thousand, in which no other job can go on. Here the lines of that entry alone are replaced; the file
-is the same.
+thousand, in which no other job can go on. Here the lines of that entry alone are replaced, and
+the file takes the old one's place when it is whole; its content is the same.
 
     python -m weir.pipeline.repro STAGE
 """
@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weir.pipeline.outputs import write_atomically
 from weir.pipeline.warm import run_warm
 
 if TYPE_CHECKING:
@@ -69,8 +71,7 @@ def _replace(lock: Lockfile, stages: list[PipelineStage], options: dict[str, Any
         return False
     if text != before:
         logger.info("Updating lock file '%s'", lock.relpath)
-        with open(lock.path, "w", encoding="utf-8") as file:
-            file.write(text)
+        write_atomically(Path(lock.path), text)
         lock.repo.scm_context.track_file(lock.relpath)
     return True
 

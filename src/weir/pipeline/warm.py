@@ -67,9 +67,9 @@ def start(threads: int = 1) -> subprocess.Popen[bytes] | None:
 
     if os.environ.get(VARIABLE) or not hasattr(os, "pidfd_open"):
         return None
-    address = os.path.join(tempfile.mkdtemp(prefix="weir-"), "warm")
-    if len(address) > 90:  # the system allows 108 bytes
+    if len(tempfile.gettempdir()) > 70:  # the system allows 108 bytes for the socket's name
         return None
+    address = os.path.join(tempfile.mkdtemp(prefix="weir-"), "warm")
     counts = {f"{name}_NUM_THREADS": str(threads) for name in THREADS}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "weir.pipeline.warm_server", address],

@@ -68,22 +68,14 @@ class _Running:
 
 def main(address: str) -> int:
     """Serve until nobody can ask any more."""
+    own = os.getpid()
     environment = fateful(os.environ)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they are for the jobs
-    gpus = any(Path("/dev").glob("nvidia[0-9]*"))
-    for name in MODULES if gpus else MODULES + ON_CPU:
-        with contextlib.suppress(ImportError):
-            import_module(name)
-    with contextlib.suppress(ImportError):
-        import_module("colorama").deinit()  # DVC has put it before stdout
-    if not _single_threaded():
-        return 1
-    # What is there now is never freed: to look at it in each fork would copy its memory.
-    gc.collect()
-    gc.freeze()
-    own = os.getpid()
     try:
+        _load()
+        if not _single_threaded():
+            return 1
         with socket.socket(socket.AF_UNIX) as listener:
             # Who finds the socket finds it listening.
             listener.bind(f"{address}.new")
@@ -96,6 +88,19 @@ def main(address: str) -> int:
     finally:
         if os.getpid() == own:
             shutil.rmtree(Path(address).parent, ignore_errors=True)
+
+
+def _load() -> None:
+    """Import what jobs import."""
+    gpus = any(Path("/dev").glob("nvidia[0-9]*"))
+    for name in MODULES if gpus else MODULES + ON_CPU:
+        with contextlib.suppress(ImportError):
+            import_module(name)
+    with contextlib.suppress(ImportError):
+        import_module("colorama").deinit()  # DVC has put it before stdout
+    # What is there now is never freed: to look at it in each fork would copy its memory.
+    gc.collect()
+    gc.freeze()
 
 
 def _serve(listener: socket.socket, environment: dict[str, str]) -> Callable[[], int] | None:
@@ -118,7 +123,8 @@ def _serve(listener: socket.socket, environment: dict[str, str]) -> Callable[[],
                         return program
                 elif isinstance(key.data, _Running):
                     _reap(key.fd, running, selector)
-                else:  # who waited is gone, killed: so is its job
+                elif any(job.pid == key.data for job in running.values()):
+                    # Who waited is gone, killed: so is its job, if it has not just been reaped.
                     os.kill(key.data, signal.SIGKILL)
                     selector.unregister(key.fileobj)
     return None
@@ -145,7 +151,11 @@ def _fork(
             for other, job in running.items():
                 os.close(other)
                 job.waiting.close()
-            _become(request, handles)
+            try:
+                _become(request, handles)
+            except BaseException:  # caught below, it would go on as a second server
+                traceback.print_exc()
+                os._exit(1)
             return lambda: _run(request["program"], request["arguments"])
         watch = os.pidfd_open(pid)
         running[watch] = _Running(pid, connection)

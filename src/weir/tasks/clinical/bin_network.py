@@ -22,7 +22,6 @@ class BinVelocity(nn.Module):
         layers: transformer blocks.
         heads: attention heads; divides `width`.
         dropout: dropout of the blocks.
-        student: add a step-size input, zero at initialisation.
     """
 
     def __init__(
@@ -35,7 +34,6 @@ class BinVelocity(nn.Module):
         layers: int = 3,
         heads: int = 4,
         dropout: float = 0.0,
-        student: bool = False,
     ) -> None:
         super().__init__()
         self.embed = nn.Linear(size, width)
@@ -48,8 +46,6 @@ class BinVelocity(nn.Module):
         self.out = AdaLNZeroOutput(width, size)
         self.width = width
         self.step: ScalarEmbedding | None = None
-        if student:
-            self.add_step()
 
     def add_step(self) -> None:
         """Add the step-size input of a student; the output stays the same for any step."""

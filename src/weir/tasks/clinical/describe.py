@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from weir.tasks.clinical.dataset_config import SUBJECT_SPLITS, ClinicalDataset
 from weir.tasks.clinical.labels import SPLITS
 from weir.tasks.clinical.preprocess import process
 from weir.tasks.clinical.schema import Schema
+from weir.tasks.proposal import Proposal
 
 GROUPS = 12
 """Static codes of one beginning above which they are no subgroups."""
@@ -33,21 +33,6 @@ ROWS = 1 << 18
 
 MENDS = {"unlabelled": "drop", "without_events": "drop", "infinite": "missing"}
 """Settings that let preprocessing repair what it refuses by default."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A `datasets` node for a user's folder.
-
-    Attributes:
-        node: settings that differ from their defaults, in the order to be written.
-        notes: what was assumed, what will be repaired and what still stands in the way.
-        usable: whether the folder preprocesses with this node as it stands.
-    """
-
-    node: dict[str, Any]
-    notes: tuple[str, ...]
-    usable: bool
 
 
 def describe(folder: Path) -> Proposal:

@@ -82,14 +82,12 @@ class RecordFlow(FlowModel):
         heads: attention heads of both.
         dropout: dropout of both.
         most: see `BinDecoder`.
-        steps: default solver steps.
-        solver: default solver.
-        student: build the network with the step-size input of a student.
     """
 
     latent_mean: Tensor
     latent_sd: Tensor
     stamps: Tensor
+    steps = 8
 
     def __init__(
         self,
@@ -106,9 +104,6 @@ class RecordFlow(FlowModel):
         heads: int = 4,
         dropout: float = 0.0,
         most: int = 3,
-        steps: int = 8,
-        solver: SolverName = "midpoint",
-        student: bool = False,
     ) -> None:
         super().__init__()
         self.event = (grid.bins, vae.d_latent + 1)
@@ -116,7 +111,6 @@ class RecordFlow(FlowModel):
         self.codes = known_codes(vae)
         self.path = Path(path)
         self.masks = Masks() if masks is None else masks
-        self.steps, self.solver, self.student = steps, solver, student
         shape = {"width": width, "heads": heads, "dropout": dropout}
         self.marginals = Marginals(self.codes)
         self.context = BinContext(
@@ -128,9 +122,7 @@ class RecordFlow(FlowModel):
             layers=context_layers,
             **shape,
         )
-        self.network = BinVelocity(
-            vae.d_latent + 1, width, grid.bins, layers=layers, student=student, **shape
-        )
+        self.network = BinVelocity(vae.d_latent + 1, width, grid.bins, layers=layers, **shape)
         self.decoder = BinDecoder(vae.d_latent, self.codes, width, width=2 * width, most=most)
         self.register_buffer("latent_mean", torch.zeros(vae.d_latent))
         self.register_buffer("latent_sd", torch.ones(vae.d_latent))

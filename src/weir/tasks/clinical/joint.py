@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from weir.tasks.clinical import stage1
+from weir.tasks.clinical import flow_stage2, stage1
 from weir.tasks.clinical.bin_data import bin_batch
 from weir.tasks.clinical.flow_loss import FlowObjective, decaying
-from weir.tasks.clinical.flow_stage2 import assemble, fit
 from weir.training.objective import Objective
 
 if TYPE_CHECKING:
@@ -120,13 +119,13 @@ class JointObjective(Objective):
 
 def build(card: ModelCard) -> RecordFlow:
     """An untrained pair of autoencoder and flow of the shape that a model's card states."""
-    return assemble(card, stage1.build(card), frozen=False)
+    return flow_stage2.assemble(card, stage1.build(card), frozen=False)
 
 
 def prepare(model: RecordFlow, config: ClinicalJoint, data: RecordSet) -> None:
     """Fit what has a closed form; the latents' moments follow the encoder during training."""
     stage1.prepare(model.vae, config, data)
-    fit(model, data)
+    flow_stage2.fit(model, data)
 
 
 def objective(config: ClinicalJoint, model: RecordFlow) -> JointObjective:
@@ -134,12 +133,7 @@ def objective(config: ClinicalJoint, model: RecordFlow) -> JointObjective:
     return JointObjective(
         model,
         stage1.objective(config, model.vae),
-        FlowObjective(
-            model,
-            times=config.time_sampling,
-            draws=config.draws,
-            decoder_weight=config.decoder_weight,
-        ),
+        flow_stage2.objective(config, model),
         weight=config.flow_weight,
         warmup=config.flow_warmup,
         vae_lr_scale=config.vae_learning_rate,

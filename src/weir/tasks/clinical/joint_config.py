@@ -6,7 +6,6 @@ from typing import Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from weir.config.base import NodeName
 from weir.config.training import Training
 from weir.tasks.clinical.flow_config import RecordFlowSettings
 from weir.tasks.clinical.stage1_config import ClinicalStage1
@@ -15,7 +14,6 @@ from weir.tasks.clinical.stage1_config import ClinicalStage1
 class ClinicalJoint(ClinicalStage1, RecordFlowSettings):
     """SeqSetVAE and flow trained together: the flow's gradient reaches the encoder."""
 
-    dataset: NodeName = Field(description="The dataset node to train on.")
     flow_weight: NonNegativeFloat = Field(
         0.2, description="Weight of the flow's loss beside the autoencoder's."
     )

@@ -14,7 +14,13 @@ from meds import held_out_split, train_split, tuning_split
 
 from weir.errors import UserError
 from weir.tasks.clinical.dataset_config import ClinicalDataset
-from weir.tasks.clinical.meds import Zones, check_column, microseconds, open_parquet
+from weir.tasks.clinical.meds import (
+    Zones,
+    check_column,
+    microseconds,
+    open_parquet,
+    read_columns,
+)
 from weir.tasks.clinical.schema import Repair
 
 SPLITS = (train_split, tuning_split, held_out_split)
@@ -142,7 +148,8 @@ def read_splits(root: Path, name: str) -> pd.Series:
     parquet = open_parquet(root, name)
     check_column(str(file), parquet.schema_arrow, "subject_id", "whole")
     check_column(str(file), parquet.schema_arrow, "split", "text")
-    frame = parquet.read(columns=["subject_id", "split"]).to_pandas().astype({"split": object})
+    table = read_columns(str(file), parquet, ["subject_id", "split"])
+    frame = table.to_pandas().astype({"split": object})
     if frame.isna().any(axis=None):
         raise UserError(f"{file}: it has nulls; mend or drop these rows")
     frame = frame.drop_duplicates()
@@ -182,7 +189,8 @@ def _read_outcome(
                 "'boolean_value'"
             )
         check_column(file, schema, "boolean_value", "truth")
-        table = parquet.read(columns=["subject_id", "prediction_time", "boolean_value"])
+        columns = ["subject_id", "prediction_time", "boolean_value"]
+        table = read_columns(file, parquet, columns)
         for column in ("subject_id", "prediction_time"):
             if table[column].null_count:
                 raise UserError(

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 
 from weir.errors import UserError
+from weir.tasks.clinical.schema import LAW
 
-FILE, RISKS, SEVERITY = "law.json", "law.parquet", "law_severity.npy"
+FILE, RISKS, SEVERITY = LAW
 RECORDS = "records.parquet"
 KEYS = ["subject_id", "prediction_time"]
 
@@ -116,7 +117,7 @@ def save(
     }
     pq.write_table(pa.table(columns), folder / RISKS)
     np.save(folder / SEVERITY, law.severity.numpy())
-    return [FILE, RISKS, SEVERITY]
+    return list(LAW)
 
 
 def ceiling(risk: np.ndarray) -> Ceiling:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from weir.errors import UserError
 from weir.tasks.clinical.dataset_config import SUBJECT_SPLITS, ClinicalDataset, PatientFiles
-from weir.tasks.clinical.meds import check_column, open_parquet
+from weir.tasks.clinical.meds import check_column, open_parquet, read_columns
 
 EPOCH = 946_684_800 * 1_000_000
 """Minute 0: 2000-01-01, in microseconds since 1970."""
@@ -104,7 +104,7 @@ def _patient(raw: Path, name: str, subject: int) -> pa.Table:
     kinds = {"variable": "text", "value": "numbers", "minute": "numbers"}
     for column, kind in kinds.items():
         check_column(file, parquet.schema_arrow, column, kind)
-    table = parquet.read(columns=list(kinds))
+    table = read_columns(file, parquet, list(kinds))
     if missing := table["variable"].null_count:
         raise UserError(f"{file}: column 'variable' has {missing} nulls; mend or drop them")
     minute = table["minute"].cast(pa.float64()).to_numpy()
@@ -149,7 +149,7 @@ def _outcomes(
             "only 0 and 1 are outcomes (an empty one is no label); mend it"
         )
     subject = pd.to_numeric(frame[settings.subject], errors="coerce")
-    if subject.isna().any() or (subject != subject.round()).any():
+    if not np.isfinite(subject).all() or (subject != subject.round()).any():
         raise UserError(f"{file}: column {settings.subject!r} has what is no number; mend it")
     subject = subject.astype("int64")
     known = outcome.notna()

@@ -31,9 +31,7 @@ class Marginals(nn.Module):
 
     def __init__(self, codes: int) -> None:
         super().__init__()
-        # Levels strictly inside (0, 1): the ends are half a share from the extremes.
-        level = (torch.arange(LEVELS) + 0.5) / LEVELS
-        normal = torch.special.ndtri(level.double()).float()
+        _, normal = _levels("cpu")
         self.register_buffer("value", normal.repeat(codes + 1, 1))
         self.register_buffer("score", normal.repeat(codes + 1, 1))
 
@@ -50,8 +48,7 @@ class Marginals(nn.Module):
         """Set the map of a code from values `[n]`, at least one."""
         if len(values) > _SAMPLE:
             values = values[torch.linspace(0, len(values) - 1, _SAMPLE).long().to(values.device)]
-        level = (torch.arange(LEVELS, device=values.device) + 0.5) / LEVELS
-        normal = torch.special.ndtri(level.double()).float()
+        level, normal = _levels(values.device)
         # Observed values, none between two of them: levels stay levels.
         knots = values.sort().values[(level * len(values)).long().clamp_max(len(values) - 1)]
         _, group, count = knots.unique_consecutive(return_inverse=True, return_counts=True)
@@ -97,6 +94,15 @@ _HERMITE = tuple(
     for sign in signs
 )
 """Nodes and weights of the mean of a standard normal."""
+
+
+def _levels(device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Levels of the quantiles, and the standard normal's, `[LEVELS]` each.
+
+    Strictly inside (0, 1): the ends are half a share from the extremes.
+    """
+    level = (torch.arange(LEVELS, device=device) + 0.5) / LEVELS
+    return level, torch.special.ndtri(level.double()).float()
 
 
 def _values(data: RecordSet) -> tuple[Tensor, Tensor]:

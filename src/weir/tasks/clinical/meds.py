@@ -139,6 +139,22 @@ def open_parquet(root: Path, name: str, dictionary: Sequence[str] = ()) -> pq.Pa
         raise UserError(f"{root / name} cannot be read as Parquet ({text}); mend it") from None
 
 
+def read_columns(file: str, parquet: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
+    """Columns of an open Parquet file, at once.
+
+    Raises:
+        UserError: its pages are damaged.
+    """
+    try:
+        return parquet.read(columns=list(columns))
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(file, error) from None
+
+
+def _damaged(file: str, error: Exception) -> UserError:
+    return UserError(f"{file} is damaged ({str(error).splitlines()[0]}); get it anew")
+
+
 @dataclass
 class MedsReader:
     """Events of some subjects in the shards of a MEDS folder.
@@ -238,8 +254,7 @@ class MedsReader:
             for batch in parquet.iter_batches(ROWS, columns=columns):
                 yield self._columns(file, batch)
         except (OSError, pa.ArrowException) as error:
-            text = str(error).splitlines()[0]
-            raise UserError(f"{file} is damaged ({text}); get it anew") from None
+            raise _damaged(file, error) from None
 
     def _columns(self, file: str, batch: pa.RecordBatch) -> tuple[np.ndarray, ...]:
         subject, code = batch.column("subject_id"), batch.column("code")

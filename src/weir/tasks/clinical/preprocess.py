@@ -41,8 +41,9 @@ def preprocess(config: ClinicalDataset, raw: Path, output: Path) -> None:
     """
     names, sha256 = _raw_files(raw)
     process(config, raw, names, sha256, output)
-    for file in raw.glob(LAW):
-        shutil.copyfile(file, output / file.name)
+    for name in LAW:
+        if (raw / name).exists():
+            shutil.copyfile(raw / name, output / name)
 
 
 def process(
@@ -58,8 +59,7 @@ def process(
         schema, records, static = _read(config, root, names, Path(scratch), output, repairs)
     pq.write_table(pa.Table.from_pandas(records, preserve_index=False), output / RECORDS)
     np.save(output / STATIC, static)
-    simulated = any(raw.glob(LAW))
-    schema = replace(schema, simulated=simulated, source_sha256=sha256)
+    schema = replace(schema, simulated=(raw / LAW[0]).exists(), source_sha256=sha256)
     schema = replace(schema, digest=digest(output, records))
     schema.save(output)
     return schema

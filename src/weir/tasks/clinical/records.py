@@ -143,13 +143,15 @@ class RecordSet:
         value = store.values.index_select(0, event)
         value -= store.mean.index_select(0, code)
         value /= store.sd.index_select(0, code)
-        measured = ~value.isnan()
+        # NaN is how the store says "no value", also of unknown codes, whose mean is NaN; `measured`
+        # keeps that. Only these become 0: an infinite value would be an error, and stays one.
+        missing = value.isnan()
         origin = table.origin.index_select(0, rows).index_select(0, set_record)
         time = (store.set_time.index_select(0, place) - origin) / 60
         return Records(
             code=code,
-            value=value.nan_to_num_(0.0),
-            measured=measured,
+            value=value.masked_fill_(missing, 0.0),
+            measured=~missing,
             event_set=event_set,
             time=time.float(),
             set_record=set_record,

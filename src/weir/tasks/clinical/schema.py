@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
-
-from weir.errors import UserError
+from weir.tasks.schema_file import SchemaFile
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
-SCHEMA = "schema.json"
-
-LAW = "law*"
+LAW = ("law.json", "law.parquet", "law_severity.npy")
 """Files of the law of simulated records, in their raw and processed folders."""
-
-UNKNOWN = 0
-"""Number of all codes that training records do not have."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Schema:
+class Schema(SchemaFile):
     """A processed set of clinical records.
 
     Attributes:
@@ -109,26 +100,3 @@ class Schema:
     repairs: tuple[Repair, ...]
     source_sha256: str
     digest: str
-
-    def save(self, folder: Path) -> None:
-        """Write `schema.json` into a folder."""
-        (folder / SCHEMA).write_text(json.dumps(asdict(self), indent=1) + "\n")
-
-    @classmethod
-    def load(cls, folder: Path) -> Schema:
-        """Read `schema.json` of a processed or model folder.
-
-        Raises:
-            UserError: the file is missing or damaged.
-        """
-        file = folder / SCHEMA
-        try:
-            return TypeAdapter(cls).validate_json(file.read_bytes())
-        except OSError:
-            raise UserError(f"{file} cannot be read; rerun weir preprocess") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UserError(
-                f"{file} is damaged ({where}: {first['msg']}); rerun weir preprocess"
-            ) from None

@@ -7,10 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-ORGANS = ("circulation", "respiration", "kidney", "liver")
-
 LOADING = np.array([0.9, 0.85, 0.85, 0.75])
-"""How much of an organ's state is the patient's severity, `[organ]`."""
+"""How much of an organ's state is the patient's severity, `[organ]`.
+
+The organs are circulation, respiration, kidney and liver.
+"""
 
 ORGAN_SD, ORGAN_HOURS = 0.3, 12.0
 """SD and forgetting time of the part of an organ's state that is its own."""

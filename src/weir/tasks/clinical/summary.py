@@ -103,6 +103,9 @@ class Summary(nn.Module):
         and whether it has values at several times."""
         found = aggregates(records, self.codes)
         known = ~found[..., [AGGREGATES.index(name) for name in FLAGS]].isnan()
+        # Missing aggregates become 0, the middle. The first flag tells them from values in the
+        # middle, the second a slope; a deviation is missing with fewer than two values, which the
+        # count tells (of codes whose events all have values).
         score = self._score(found.flatten(1)).nan_to_num(0.0)
         return torch.cat([score, known.flatten(1).to(score)], 1)
 
@@ -120,6 +123,7 @@ class Summary(nn.Module):
         high = torch.minimum(low + 1, last)
         part = (place - low).to(table)
         found = torch.lerp(ordered.gather(1, low), ordered.gather(1, high), part)
+        # NaN are the quantiles of what no training record has: any scale will do.
         self.quantiles.copy_(found.nan_to_num(0.0))
 
     def _score(self, values: Tensor) -> Tensor:
@@ -128,6 +132,7 @@ class Summary(nn.Module):
         A value that several quantiles equal, such as the commonest count, is put amid them.
         """
         knots, x = self.quantiles.to(values), values.T.contiguous()
+        # A number to search for in place of NaN, which is put back below.
         end, known = knots.shape[1] - 1, x.nan_to_num(0.0)
         left = torch.searchsorted(knots, known, right=False)
         right = torch.searchsorted(knots, known, right=True)
