@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Annotated, Self
+from typing import Annotated, Generic, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
@@ -12,6 +12,9 @@ from weir.config.base import Config
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """A SHA-256 in lower-case hexadecimal."""
+
+Simulator = TypeVar("Simulator", bound=Config)
+"""Settings of a task's simulator."""
 
 
 class Files(Config):
@@ -58,8 +61,14 @@ class Files(Config):
         return f"{root.rstrip('/')}/{name}" if isinstance(self.sha256, dict) else root
 
 
+class Simulated(Config, Generic[Simulator]):
+    """A source that is simulated instead of fetched."""
+
+    simulator: Simulator = Field(description="Settings of the simulator.")
+
+
 def source_kind(source: object) -> str:
     """`simulator` or `files`: the discriminator of a source that a task can also simulate."""
     if isinstance(source, dict):
         return "simulator" if "simulator" in source else "files"
-    return "simulator" if hasattr(source, "simulator") else "files"
+    return "simulator" if isinstance(source, Simulated) else "files"

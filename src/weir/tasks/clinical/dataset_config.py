@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from weir.config.base import Config
-from weir.config.source import Files, source_kind
+from weir.config.source import Files, Simulated, source_kind
 from weir.tasks.clinical.simulation_config import Simulation
 
 GroupingName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=40)]
@@ -26,14 +26,8 @@ SUBJECT_SPLITS = "metadata/subject_splits.parquet"
 """Where MEDS keeps the split of each subject."""
 
 
-class Simulated(Config):
-    """A source that is simulated instead of fetched."""
-
-    simulator: Simulation = Field(description="Settings of the simulator.")
-
-
 Source = Annotated[
-    Annotated[Files, Tag("files")] | Annotated[Simulated, Tag("simulator")],
+    Annotated[Files, Tag("files")] | Annotated[Simulated[Simulation], Tag("simulator")],
     Discriminator(source_kind),
 ]
 

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from weir.config.base import Config
-from weir.config.source import Files, source_kind
+from weir.config.source import Files, Simulated, source_kind
 
 FREQUENCY = re.compile(r"^([1-9]\d*)?(ms|s|min|h|D|B|W(-[A-Z]{3})?|MS|ME|QS|QE|YS|YE)$")
 """Frequencies accepted, a subset of pandas' offset aliases."""
@@ -62,14 +62,8 @@ class Simulation(Config):
     jump_hour: int = Field(6, ge=0, le=23, description="Hour of the day at which it may jump.")
 
 
-class Simulated(Config):
-    """A source that is simulated instead of fetched."""
-
-    simulator: Simulation = Field(description="Settings of the simulator.")
-
-
 Source = Annotated[
-    Annotated[Files, Tag("files")] | Annotated[Simulated, Tag("simulator")],
+    Annotated[Files, Tag("files")] | Annotated[Simulated[Simulation], Tag("simulator")],
     Discriminator(source_kind),
 ]
 

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from weir.config.base import Config
-from weir.config.source import Files, source_kind
+from weir.config.source import Files, Simulated, source_kind
 from weir.tasks.perturb.simulation_config import Simulation
 
 
@@ -32,14 +32,8 @@ Value = Annotated[str, BeforeValidator(_text)]
 Role = Literal["cell_type", "batch"]
 
 
-class Simulated(Config):
-    """A source that is simulated instead of fetched."""
-
-    simulator: Simulation = Field(description="Settings of the simulator.")
-
-
 Source = Annotated[
-    Annotated[Files, Tag("files")] | Annotated[Simulated, Tag("simulator")],
+    Annotated[Files, Tag("files")] | Annotated[Simulated[Simulation], Tag("simulator")],
     Discriminator(source_kind),
 ]
 
