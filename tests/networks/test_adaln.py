@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
-from weir.networks.adaln import AdaLNZeroBlock, AdaLNZeroOutput, ScalarEmbedding
+from weir.networks.adaln import AdaLNZeroBlock, AdaLNZeroOutput, ScalarEmbedding, TimedNetwork
 
 
 def stir(module: nn.Module) -> None:
@@ -66,3 +67,29 @@ def test_embedding_tells_times_apart() -> None:
     vectors = embedding(torch.linspace(0, 1, 20))
     apart = torch.cdist(vectors, vectors) + torch.eye(20)
     assert apart.min() > 1e-3
+
+
+class Timed(TimedNetwork):
+    """Nothing but its signal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = ScalarEmbedding(8)
+
+
+def test_a_signal_has_axes_for_conditions_and_draws_whatever_the_times_have() -> None:
+    network, times = Timed(), torch.rand(4, 3)
+    every = network.signal(times)
+    assert every.shape == (4, 3, 8)
+    torch.testing.assert_close(network.signal(times[:, 0]), every[:, :1])
+    torch.testing.assert_close(network.signal(times[1, 2]), every[1:2, 2:])
+
+
+def test_a_step_size_changes_nothing_at_first_and_counts_once_trained() -> None:
+    network, times = Timed(), torch.rand(4, 3)
+    with pytest.raises(ValueError, match="build it as a student"):
+        network.signal(times, times)
+    network.add_step()
+    assert torch.equal(network.signal(times, times), network.signal(times))
+    stir(network.step)
+    assert not torch.allclose(network.signal(times, times), network.signal(times))

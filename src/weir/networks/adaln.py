@@ -46,6 +46,39 @@ class ScalarEmbedding(nn.Module):
         return self.layers(torch.cat([angle.sin(), angle.cos()], -1))
 
 
+class TimedNetwork(nn.Module):
+    """A network whose signal is the time and, of a student, the size of the step as well.
+
+    Subclasses set `time`, where in their own order its weights are to be drawn.
+    """
+
+    time: ScalarEmbedding
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step: ScalarEmbedding | None = None
+
+    def add_step(self) -> None:
+        """Add the step-size input of a student; the output stays the same for any step."""
+        last = self.time.layers[-1]
+        self.step = ScalarEmbedding(last.out_features).to(last.weight)
+        self.step.silence()
+
+    def signal(self, t: Tensor, step: Tensor | None = None) -> Tensor:
+        """Vector of the time and of the step, `[condition, draw, width]`; 1 for what `t` lacks.
+
+        Args:
+            t: `[]`, `[condition]` or `[condition, draw]`.
+            step: size of a student's step, of t's shape.
+        """
+        signal = self.time(t)
+        if step is not None:
+            if self.step is None:
+                raise ValueError("this network has no step-size input; build it as a student")
+            signal = signal + self.step(step)
+        return signal.reshape(*signal.shape[:-1], *(1,) * (3 - signal.ndim), signal.shape[-1])
+
+
 class AdaLNZeroBlock(nn.Module):
     """Self-attention and a two-layer network over tokens, both gated by the condition.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from weir.networks.adaln import AdaLNZeroBlock, AdaLNZeroOutput, ScalarEmbedding
+from weir.networks.adaln import AdaLNZeroBlock, AdaLNZeroOutput, ScalarEmbedding, TimedNetwork
 
 
-class VariateVelocity(nn.Module):
+class VariateVelocity(TimedNetwork):
     """Transformer over variables; every token is modulated by the time and its own condition.
 
     The output is zero at initialisation, so that the flow starts as the Gaussian of its source.
@@ -46,15 +46,8 @@ class VariateVelocity(nn.Module):
             AdaLNZeroBlock(width, heads, dropout=dropout) for _ in range(layers)
         )
         self.out = AdaLNZeroOutput(width, horizon)
-        self.width = width
-        self.step: ScalarEmbedding | None = None
         if student:
             self.add_step()
-
-    def add_step(self) -> None:
-        """Add the step-size input of a student; the output stays the same for any step."""
-        self.step = ScalarEmbedding(self.width).to(self.embed.weight)
-        self.step.silence()
 
     def forward(self, x: Tensor, t: Tensor, token: Tensor, step: Tensor | None = None) -> Tensor:
         """Velocity of x's shape.
@@ -65,13 +58,7 @@ class VariateVelocity(nn.Module):
             token: `[condition, variable, width of the backbone]`.
             step: size of a student's step, of t's shape.
         """
-        signal = self.time(t)
-        if step is not None:
-            if self.step is None:
-                raise ValueError("this network has no step-size input; build it as a student")
-            signal = signal + self.step(step)
-        signal = signal.reshape(*signal.shape[:-1], *(1,) * (3 - signal.ndim), signal.shape[-1])
-        condition = signal[..., None, :] + self.token(token)[:, None]
+        condition = self.signal(t, step)[..., None, :] + self.token(token)[:, None]
         x = self.embed(x)
         for block in self.blocks:
             x = block(x, condition)

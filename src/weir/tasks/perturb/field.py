@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weir.networks.adaln import ScalarEmbedding
+from weir.networks.adaln import ScalarEmbedding, TimedNetwork
 
 
-class ModulatedMLP(nn.Module):
+class ModulatedMLP(TimedNetwork):
     """Residual two-layer networks with adaLN-zero modulation, beside a linear map; zero at first.
 
     The modulation's signal is narrow, since it differs from item to item and its maps would
@@ -39,7 +39,6 @@ class ModulatedMLP(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.signal = signal
         self.embed = nn.Linear(event, width)
         self.time = ScalarEmbedding(signal)
         self.context = nn.Linear(context, signal)
@@ -49,12 +48,6 @@ class ModulatedMLP(nn.Module):
         self.out = _zero(nn.Linear(width, out))
         self.skip = nn.Linear(event, out, bias=False)
         nn.init.zeros_(self.skip.weight)
-        self.step: ScalarEmbedding | None = None
-
-    def add_step(self) -> None:
-        """Add the step-size input of a student; the output stays the same for any step."""
-        self.step = ScalarEmbedding(self.signal).to(self.out.weight)
-        self.step.silence()
 
     def forward(self, x: Tensor, t: Tensor, context: Tensor, step: Tensor | None = None) -> Tensor:
         """`[condition, draw, out]`.
@@ -65,13 +58,7 @@ class ModulatedMLP(nn.Module):
             context: `[condition, context]`.
             step: size of a student's step, of t's shape.
         """
-        signal = self.time(t)
-        if step is not None:
-            if self.step is None:
-                raise ValueError("this network has no step-size input; build it as a student")
-            signal = signal + self.step(step)
-        signal = signal.reshape(*signal.shape[:-1], *(1,) * (3 - signal.ndim), signal.shape[-1])
-        signal = functional.silu(signal + self.context(context)[:, None])
+        signal = functional.silu(self.signal(t, step) + self.context(context)[:, None])
         hidden = self.embed(x)
         for layer in self.layers:
             hidden = layer(hidden, signal)
