@@ -214,7 +214,8 @@ def two_sample_auc(made: Tensor, real: Tensor, codes: int, seed: int) -> float:
             for part in (made, real)
         ]
     )
-    # Below all values: scikit-learn cannot bin a column that is missing in a whole fold.
+    # Missing is a value of its own, below all others: scikit-learn cannot bin a column that is
+    # missing in a whole fold.
     both = np.nan_to_num(both, nan=-1e6)
     label = np.repeat([1, 0], count)
     folds = StratifiedKFold(3, shuffle=True, random_state=seed)
@@ -251,6 +252,7 @@ def nearest(
 def _space(table: Tensor, codes: int) -> Tensor:
     by_code = table[:, : codes * len(AGGREGATES)].unflatten(1, (codes, len(AGGREGATES)))
     count, mean, last = (by_code[..., AGGREGATES.index(n)] for n in ("count", "mean", "last"))
+    # Missing where a record has no value of the code: at the training mean, as `nearest` says.
     return torch.cat([count.log1p(), mean, last], 1).nan_to_num(0.0)
 
 
