@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from weir.flows.paths import TimeLaw
 from weir.tasks.perturb import stage1
@@ -13,37 +13,31 @@ from weir.tasks.perturb.coupling import beside_niche, couple_groups
 from weir.tasks.perturb.flow_loss import decaying, endpoints, grouped_energy, matching_loss
 from weir.tasks.perturb.latents import CellQuery
 from weir.tasks.perturb.stage2 import assemble, fit
-from weir.training.objective import Objective
+from weir.training.joint import LatentJoint
 
 if TYPE_CHECKING:
     from weir.stages.model_folder import ModelCard
     from weir.tasks.perturb.cells import Cells, CellSet
     from weir.tasks.perturb.flow import CellFlow
     from weir.tasks.perturb.flow_config import PerturbJoint
+    from weir.training.objective import Objective
 
 
-class JointObjective(Objective):
+class JointObjective(LatentJoint):
     """The autoencoder's loss plus `weight` times flow matching on the latents of the batch.
 
-    Latents are standardised by the batch's own moments, through which the gradient goes as well:
-    the flow's loss then does not fall when the latents merely shrink. Running moments are what
-    the trained model standardises with. Control cells and perturbed ones are paired inside each
-    batch and context.
+    Control cells and perturbed ones are paired inside each batch and context.
 
     Args:
         model: built with `frozen=False`.
         autoencoder: the objective of stage 1 on `model.vae`.
         weight: of the flow's loss.
-        warmup: share of the training during which that weight rises from zero.
-        vae_lr_scale: the autoencoder's learning rate as a multiple of the flow's.
         times: law of the training times.
         draws: posterior draws and times per cell.
         energy_weight: weight of the energy distance beside flow matching.
         energy_steps: Euler steps of the cells generated for it.
-        memory: batches over which running moments average.
+        settings: the others of `LatentJoint`.
     """
-
-    batches: Tensor
 
     def __init__(
         self,
@@ -51,38 +45,20 @@ class JointObjective(Objective):
         autoencoder: Objective,
         *,
         weight: float = 1.0,
-        warmup: float = 0.3,
-        vae_lr_scale: float = 1.0,
         times: TimeLaw = "uniform",
         draws: int = 1,
         energy_weight: float = 0.0,
         energy_steps: int = 2,
-        memory: int = 200,
+        **settings: Any,
     ) -> None:
-        super().__init__()
-        if model.frozen:
-            raise ValueError("joint training needs a model that is not frozen")
-        self.model, self.autoencoder = model, autoencoder
-        self.weight, self.warmup, self.vae_lr_scale = weight, warmup, vae_lr_scale
+        super().__init__(model, autoencoder, weight=weight, **settings)
         self.times: TimeLaw = times
         self.draws = draws
         self.energy_weight, self.energy_steps = energy_weight, energy_steps
-        self.memory = memory
-        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """The autoencoder's groups with a learning rate of their own, and the flow's."""
-        groups = [
-            {**group, "lr_scale": self.vae_lr_scale}
-            for group in self.autoencoder.parameter_groups()
-        ]
-        known = {id(p) for p in self.autoencoder.parameters()}
-        rest = [(n, p) for n, p in self.model.named_parameters() if id(p) not in known]
-        return [*groups, *decaying(rest)]
-
-    def flow_weight(self, progress: float) -> float:
-        """Weight of the flow's loss when a share `progress` of the training is done."""
-        return self.weight * min(1.0, progress / self.warmup if self.warmup else 1.0)
+    def flow_groups(self, named: list[tuple[str, nn.Parameter]]) -> list[dict[str, Any]]:
+        """Networks decay; what describes contexts and perturbations does not."""
+        return decaying(named)
 
     def forward(self, batch: Cells, progress: float) -> dict[str, Tensor]:
         """`loss`, its parts `autoencoder` and `flow`; `energy` when evaluating."""
@@ -101,12 +77,7 @@ class JointObjective(Objective):
     def _flow(self, batch: Cells) -> tuple[Tensor, Tensor | None]:
         model = self.model
         cells = model.query(batch).cells
-        if self.training:
-            self._follow(cells.mean.detach(), cells.log_variance.detach())
-            variance = cells.mean.var(0, correction=0) + cells.log_variance.exp().mean(0)
-            centre, unit = cells.mean.mean(0), variance.sqrt()
-        else:
-            centre, unit = model.latent_mean, model.latent_sd
+        centre, unit = self.moments(cells.mean, cells.log_variance)
         mean, deviation = (cells.mean - centre) / unit, (0.5 * cells.log_variance).exp() / unit
         place = model.contexts[batch.batch, batch.cell_type]
         _, kind = batch.doses.unique(dim=0, return_inverse=True)
@@ -140,16 +111,6 @@ class JointObjective(Objective):
         how = self.model.pairing
         target, source = couple_groups(mean, place, kind, method=how.coupling, size=how.size)
         return target, source[:, 0]
-
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, log_variance: Tensor) -> None:
-        """Update what the trained model standardises with."""
-        model = self.model
-        self.batches += 1
-        pace = max(1 / int(self.batches), 1 / self.memory)
-        variance = mean.var(0, correction=0) + log_variance.exp().mean(0)
-        model.latent_mean.lerp_(mean.mean(0), pace)
-        model.latent_sd.copy_(model.latent_sd.square().lerp(variance, pace).sqrt())
 
 
 def build(card: ModelCard) -> CellFlow:
