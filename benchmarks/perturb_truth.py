@@ -17,7 +17,6 @@ one, and the root mean squared error against the exact twins in units of that of
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from torch import Tensor
 from weir.config.training import Training
 from weir.metrics.energy_distance import energy_distance
 from weir.metrics.perturbation import correlation
+from weir.stages.fetch import write_source
 from weir.stages.model_folder import ModelCard
 from weir.stages.restore import restore
 from weir.tasks.perturb import stage1, stage2
@@ -39,7 +39,7 @@ from weir.tasks.perturb.flow import CellFlow
 from weir.tasks.perturb.flow_config import PerturbStage2
 from weir.tasks.perturb.law import Law
 from weir.tasks.perturb.preprocess import preprocess
-from weir.tasks.perturb.simulate import RAW, simulate
+from weir.tasks.perturb.simulate import simulate
 from weir.tasks.perturb.simulation_config import Simulation
 from weir.tasks.perturb.stage1_config import PerturbStage1
 from weir.training.loop import train
@@ -98,9 +98,7 @@ def tissue(folder: Path) -> PerturbData:
     raw, output = folder / "raw", folder / "tissue"
     raw.mkdir()
     output.mkdir()
-    simulate(TISSUE, raw)
-    source = {"origin": "simulator", "files": [{"name": RAW, "sha256": "0" * 64}]}
-    (raw / "source.json").write_text(json.dumps(source))
+    write_source(raw, "simulator", simulate(TISSUE, raw))
     config = {
         "task": "perturb",
         "source": {"simulator": TISSUE.model_dump()},

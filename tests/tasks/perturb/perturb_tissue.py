@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from weir.config.training import Training
+from weir.stages.fetch import write_source
 from weir.stages.model_folder import ModelCard
 from weir.tasks.perturb import stage1, stage2
 from weir.tasks.perturb.data import PerturbData, load
@@ -16,7 +16,7 @@ from weir.tasks.perturb.dataset_config import PerturbDataset
 from weir.tasks.perturb.flow import CellFlow
 from weir.tasks.perturb.flow_config import PerturbStage2
 from weir.tasks.perturb.preprocess import preprocess
-from weir.tasks.perturb.simulate import RAW, simulate
+from weir.tasks.perturb.simulate import simulate
 from weir.tasks.perturb.simulation_config import Simulation
 from weir.tasks.perturb.stage1_config import PerturbStage1
 from weir.tasks.perturb.vae import NBVAE
@@ -30,9 +30,7 @@ def simulated_tissue(settings: Simulation, folder: Path) -> PerturbData:
     raw, output = folder / "raw", folder / "tissue"
     raw.mkdir()
     output.mkdir()
-    simulate(settings, raw)
-    source = {"origin": "simulator", "files": [{"name": RAW, "sha256": "0" * 64}]}
-    (raw / "source.json").write_text(json.dumps(source))
+    write_source(raw, "simulator", simulate(settings, raw))
     config = {
         "task": "perturb",
         "source": {"simulator": settings.model_dump()},

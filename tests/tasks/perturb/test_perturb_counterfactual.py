@@ -1,6 +1,5 @@
 """Scores against the law of simulated cells, and the ceilings that know the truth."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from weir.errors import UserError
+from weir.stages.fetch import write_source
 from weir.tasks.perturb.baselines import Oracle, SplitHalf, build
 from weir.tasks.perturb.counterfactual import CELLS, MEAN, TwinError
 from weir.tasks.perturb.data import PerturbData, load
@@ -41,9 +41,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> PerturbData:
     raw, output = folder / "raw", folder / "tiny"
     raw.mkdir()
     output.mkdir()
-    names = simulate(Simulation.model_validate(settings), raw)
-    files = [{"name": name, "sha256": "0" * 64} for name in names]
-    (raw / "source.json").write_text(json.dumps({"origin": "simulator", "files": files}))
+    write_source(raw, "simulator", simulate(Simulation.model_validate(settings), raw))
     config = {
         "task": "perturb",
         "source": {"simulator": settings},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import anndata
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest, nbinom
 
 from weir.errors import UserError
+from weir.stages.fetch import write_source
 from weir.tasks.perturb.data import PerturbData, load
 from weir.tasks.perturb.dataset_config import PerturbDataset
 from weir.tasks.perturb.law import Law, uniforms
@@ -28,9 +28,7 @@ SETTINGS = Simulation(cells=1500, genes=300, depth=240, cell_types=2, batches=2,
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
-    simulate(SETTINGS, folder)
-    source = {"origin": "simulator", "files": [{"name": RAW, "sha256": "0" * 64}]}
-    (folder / "source.json").write_text(json.dumps(source))
+    write_source(folder, "simulator", simulate(SETTINGS, folder))
     return folder
 
 
@@ -159,9 +157,7 @@ def test_the_seed_decides_everything(raw: Path, tmp_path: Path):
 
 def test_positions_bring_neighbourhoods(tmp_path: Path):
     settings = SETTINGS.model_copy(update={"spatial": 0.5, "cells": 400})
-    simulate(settings, tmp_path)
-    source = {"origin": "simulator", "files": [{"name": RAW, "sha256": "0" * 64}]}
-    (tmp_path / "source.json").write_text(json.dumps(source))
+    write_source(tmp_path, "simulator", simulate(settings, tmp_path))
     output = tmp_path / "processed"
     output.mkdir()
     config = {
