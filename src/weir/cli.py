@@ -67,6 +67,11 @@ def _fail(message: str, code: int, debug: bool) -> int:
         import traceback
 
         traceback.print_exc()
+    if "WEIR_TOGETHER" in os.environ:  # one of several processes, which shall not all say so
+        from weir.pipeline.together import note_failure
+
+        if note_failure(message, code):
+            return code
     print(f"weir: {message}", file=sys.stderr)
     return code
 

@@ -17,7 +17,8 @@ from training_toy import points, regression
 from weir.config.training import Training
 from weir.errors import UserError
 from weir.training.checkpoints import checkpoint_file
-from weir.training.devices import default_device, is_main_process, open_fabric
+from weir.training.devices import default_device, open_fabric
+from weir.training.processes import is_main_process, started_by_slurm
 from weir.training.stepper import Stepper
 
 SETTINGS = {"calm": True, "steps": 60, "ema": 0.9, "accumulate": 2}
@@ -40,10 +41,10 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         assert theirs == pytest.approx(ours, rel=1e-4)
 
 
-def test_devices_must_share_a_batch_evenly() -> None:
-    objective, data, settings = regression(), points(), Training(batch_size=7)
-    with pytest.raises(UserError, match="batch_size 7 cannot be shared evenly by 2 devices"):
-        Stepper(objective, data, settings, 0, SimpleNamespace(world_size=2))
+def test_there_must_be_a_part_for_every_process() -> None:
+    objective, data, settings = regression(), points(), Training(batch_size=8, accumulate=2)
+    with pytest.raises(UserError, match=r"accumulate: .* 2 parts .* 3 processes cannot share"):
+        Stepper(objective, data, settings, 0, SimpleNamespace(world_size=3))
 
 
 @pytest.mark.parametrize(
@@ -64,18 +65,26 @@ def test_a_wrong_variable_is_named(
 
 
 def test_the_main_process_knows_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "SLURM_NTASKS"):
+    for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(name, raising=False)
     assert is_main_process()
-    monkeypatch.setenv("SLURM_PROCID", "3")  # another step's rank, not one of our processes
+    monkeypatch.setenv("SLURM_PROCID", "3")  # no step of several tasks: not one of our processes
     assert is_main_process()
     monkeypatch.setenv("WEIR_DEVICES", "4")
-    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
     assert not is_main_process()
     monkeypatch.setenv("SLURM_PROCID", "0")
     assert is_main_process()
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert not is_main_process()
+
+
+def test_processes_that_nobody_wanted_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each would train for itself, and write the same output."""
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    monkeypatch.setenv("WEIR_DEVICES", "2")
+    with pytest.raises(UserError, match="srun started 4 processes, WEIR_DEVICES x WEIR_NODES is 2"):
+        started_by_slurm()
 
 
 def test_the_cpu_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from weir.config.training import Training
 from weir.errors import WeirError
-from weir.training.devices import leave_to_main_process
 from weir.training.loop import TrainingResult, train
 from weir.training.objective import Objective
+from weir.training.processes import leave_to_main_process
 
 SEED = 3
 

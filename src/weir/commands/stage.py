@@ -7,13 +7,16 @@ import argparse
 from weir.pipeline.layout import Layout, find_root
 from weir.pipeline.provenance import commit_of
 from weir.pipeline.runner import execute, prepare
+from weir.pipeline.together import run_together
 from weir.tracking.lineage import dvc_digests, upstream_runs
 from weir.tracking.run import open_stage
 
 
-def run(options: argparse.Namespace) -> None:
-    """Run the stage that the command line names."""
+def run(options: argparse.Namespace) -> int:
+    """Run the stage that the command line names; returns the exit code."""
     layout = Layout(find_root())
+    if (code := run_together(options.command, layout.root)) is not None:
+        return code
     params = options.params or layout.root / "params.yaml"
     job = prepare(options.command, options.name, options.seed, layout, params, options.fold)
     digests = dvc_digests(layout.root, job.inputs.values())
@@ -39,3 +42,4 @@ def run(options: argparse.Namespace) -> None:
             tracker.log_dataset(data.name, digests.get(place, job.input_digests["data"]), place)
         output = execute(job, layout, tracker)
     print(output.relative_to(layout.root))
+    return 0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+import tempfile
 import time
+import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from weir.config.base import Config
 from weir.config.nodes import Report
@@ -23,7 +26,9 @@ from weir.pipeline.outputs import whole_output
 from weir.pipeline.paths import StagePaths
 from weir.pipeline.plan import write_plan
 from weir.pipeline.provenance import provenance
+from weir.pipeline.together import TRAINED
 from weir.pipeline.unchanged import unchanged
+from weir.training.processes import is_main_process
 
 STAGES = {**SECTION_OF, "report": "report"}
 """Stages and the section of params.yaml from which each takes its node."""
@@ -117,6 +122,8 @@ def execute(job: Job, layout: Layout, tracker: Any) -> Path:
     module = import_module(f"weir.stages.{job.stage}")
     checkpoints = layout.checkpoints(job.section, job.key, job.fingerprint)
     single = "report.html" if job.stage == "report" else None
+    if not is_main_process():
+        _help(job, module, checkpoints, layout, tracker)
     with whole_output(job.output, single) as temporary, unchanged(job, layout):
         paths = StagePaths(job.key, temporary, job.inputs, checkpoints, layout.root)
         module.run(job.config, paths, tracker, name=job.name, task=job.task, seed=job.seed)
@@ -128,6 +135,17 @@ def execute(job: Job, layout: Layout, tracker: Any) -> Path:
     # Only now is nothing left to resume; checkpoints of other parameters or code are stale.
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     return job.output
+
+
+def _help(job: Job, module: Any, checkpoints: Path, layout: Layout, tracker: Any) -> NoReturn:
+    """Take part in a training as one of several processes, and leave the output to the first."""
+    logging.disable(logging.WARNING)  # the first process says the same
+    warnings.simplefilter("ignore")
+    if job.stage in TRAINED:
+        with tempfile.TemporaryDirectory(prefix="weir-") as nowhere:
+            paths = StagePaths(job.key, Path(nowhere), job.inputs, checkpoints, layout.root)
+            module.run(job.config, paths, tracker, name=job.name, task=job.task, seed=job.seed)
+    raise SystemExit(0)
 
 
 def _planned(

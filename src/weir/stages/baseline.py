@@ -10,6 +10,7 @@ import torch
 from weir.stages.model_folder import load_model, read_card, save_model
 from weir.stages.train import card_of
 from weir.tasks import part
+from weir.training.processes import leave_to_main_process
 
 if TYPE_CHECKING:
     from weir.pipeline.paths import StagePaths
@@ -38,4 +39,5 @@ def run(
         checkpoints=paths.checkpoints,
         log=tracker.log_metrics,
     )
+    leave_to_main_process()
     save_model(paths.output, model, card, history)

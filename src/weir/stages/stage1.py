@@ -9,7 +9,7 @@ import torch
 from weir.stages.model_folder import save_model
 from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
-from weir.training.devices import leave_to_main_process
+from weir.training.processes import leave_to_main_process
 
 if TYPE_CHECKING:
     from weir.pipeline.paths import StagePaths

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from weir.stages.model_folder import ModelCard, save_model
-from weir.training.devices import leave_to_main_process
 from weir.training.loop import train
+from weir.training.processes import leave_to_main_process
 
 if TYPE_CHECKING:
     from weir.config.training import Training

@@ -20,6 +20,7 @@ from weir.tracking.parameters import entity_value, flatten
 from weir.tracking.shipper import ensure_shipper
 from weir.tracking.store import URI_VARIABLE
 from weir.tracking.tracker import NullTracker
+from weir.training.processes import is_main_process
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -271,7 +272,7 @@ def _ships() -> bool:
 
 def _first_process() -> bool:
     """Whether this is the process of a multi-GPU run that reports for all."""
-    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK"))
+    return os.environ.get("RANK", "0") == "0" and is_main_process()
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

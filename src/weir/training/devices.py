@@ -1,16 +1,13 @@
 """Where a training runs: read from the environment, since it is not a parameter of the result.
 
 `WEIR_ACCELERATOR` (auto, cpu, cuda, mps), `WEIR_DEVICES` (processes per node), `WEIR_NODES` and
-`WEIR_STRATEGY` (auto, ddp, ddp_find_unused_parameters_true). One device is the default. With
-several, Lightning Fabric starts the other processes by running the same command again, or Slurm
-has started them (`srun`); they all run the stage, and `leave_to_main_process` ends the others.
+`WEIR_STRATEGY` (auto, ddp, ddp_find_unused_parameters_true). One device is the default.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +16,7 @@ import torch
 import torch.utils.deterministic
 
 from weir.errors import UserError
+from weir.training.processes import count, started_by_slurm
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -33,28 +31,6 @@ def _choice(name: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise UserError(f"{name}={value}: choose one of {', '.join(allowed)}")
     return value
-
-
-def _count(name: str) -> int:
-    value = os.environ.get(name, "1")
-    if not value.isdecimal() or int(value) < 1:
-        raise UserError(f"{name}={value}: give a whole number of at least 1")
-    return int(value)
-
-
-def is_main_process() -> bool:
-    """Whether this process writes artifacts; known before any training has started."""
-    ranks = [os.environ.get(name, "0") for name in ("LOCAL_RANK", "NODE_RANK")]
-    if _started_by_slurm(_count("WEIR_DEVICES"), _count("WEIR_NODES")):
-        ranks.append(os.environ.get("SLURM_PROCID", "0"))
-    return all(rank == "0" for rank in ranks)
-
-
-def leave_to_main_process() -> None:
-    """End every process but the main one, which goes on to write the artifacts."""
-    if not is_main_process():
-        sys.stdout.flush()
-        raise SystemExit(0)
 
 
 def default_device() -> torch.device:
@@ -83,10 +59,10 @@ def open_fabric(precision: str) -> Fabric:
     # cuBLAS reads it once, before its first product; without it torch refuses to be deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import LightningEnvironment
+    from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # greets every training
-    devices, nodes = _count("WEIR_DEVICES"), _count("WEIR_NODES")
+    devices, nodes = count("WEIR_DEVICES"), count("WEIR_NODES")
     device = default_device()
     if precision == "fp16" and device.type == "cpu":
         raise UserError("precision fp16 needs a GPU; choose bf16 or fp32 to train on a CPU")
@@ -95,15 +71,14 @@ def open_fabric(precision: str) -> Fabric:
         strategy = "ddp"
     if device.type == "cuda" and devices > torch.cuda.device_count():
         raise UserError(f"WEIR_DEVICES={devices}: {torch.cuda.device_count()} GPUs are visible")
-    own = not _started_by_slurm(devices, nodes)
     fabric = Fabric(
         accelerator=device.type,
         devices=devices,
         num_nodes=nodes,
         strategy=strategy if devices * nodes > 1 else "auto",
         precision=_PRECISIONS[precision],
-        # Inside a Slurm job Fabric would otherwise expect one task per device from srun.
-        plugins=[LightningEnvironment()] if own else None,
+        # Told, since Fabric takes every Slurm job for one whose processes srun has started.
+        plugins=[SLURMEnvironment() if started_by_slurm() else LightningEnvironment()],
     )
     if devices * nodes > 1:
         fabric.launch()
@@ -128,10 +103,3 @@ def deterministic() -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
         torch.utils.deterministic.fill_uninitialized_memory = fill
-
-
-def _started_by_slurm(devices: int, nodes: int) -> bool:
-    """Whether `srun` has already started one process per device."""
-    if devices * nodes == 1:
-        return False
-    return nodes > 1 or os.environ.get("SLURM_NTASKS") == str(devices)

@@ -24,6 +24,7 @@ from weir.config.training import Training
 from weir.errors import UserError
 from weir.training.checkpoints import Kind, checkpoint_file
 from weir.training.devices import deterministic, open_fabric
+from weir.training.exchange import Parted, is_parting
 from weir.training.finite import NonFinite, listing
 from weir.training.objective import DataSet, Objective
 from weir.training.order import mix, seed_draws
@@ -119,6 +120,13 @@ def train(
             f"{label}: out of GPU memory with batches of {settings.batch_size} in "
             f"{settings.accumulate} parts; raise training.accumulate"
         ) from error
+    except RuntimeError as error:
+        if fabric.world_size > 1 and is_parting(error):
+            raise Parted(
+                f"{label}: another of its {fabric.world_size} processes has ended; run it again to "
+                "resume from the last checkpoint"
+            ) from error
+        raise
     finally:
         torch.set_num_threads(threads)
     objective.to(home).eval()
@@ -205,13 +213,8 @@ class _Run:
         return patience is not None and self.standing.stale >= patience
 
     def _asked_to_stop(self) -> bool:
-        """Whether a signal has come; processes that work together agree, when they fetch."""
-        if self.fabric.world_size == 1:
-            return self.signals.received is not None
-        if self.standing.step % self.stepper.fetch_every:
-            return False
-        asked = torch.tensor(float(self.signals.received is not None), device=self.fabric.device)
-        return bool(self.fabric.all_reduce(asked, reduce_op="sum") > 0)
+        """Whether a signal has come to any process."""
+        return self.stepper.exchange.any([self.signals.received is not None])[0]
 
     def _fetch(self) -> None:
         """Bring the losses of the last steps to the host, count, log and show them."""
@@ -263,7 +266,6 @@ class _Run:
     def _validate(self, data: DataSet) -> dict[str, float]:
         settings = self.settings
         at_once = -(-settings.batch_size // settings.accumulate)
-        alone = self.fabric.world_size == 1
         self.objective.eval()
         try:
             values = validate(
@@ -272,7 +274,7 @@ class _Run:
                 at_once,
                 self.stepper.seed,
                 self.fabric,
-                lambda: alone and self.signals.received is not None,
+                self._asked_to_stop,
             )
         finally:
             self.stepper.train_mode()

@@ -1,5 +1,9 @@
 """One optimizer step, and what is known about it afterwards.
 
+A batch is cut into `accumulate` parts, whose mean loss, weighted by items, is minimised. Draws
+depend on the part, not on the process that computes it, and so does all else: however many
+processes share the parts, the result is the same but for the order in which floats are added.
+
 A loss or gradient that is not finite must not reach the weights, so that the failing step can be
 repeated under observation. On a CPU the host looks before the optimizer steps. For a GPU the host
 never waits in a step: losses stay there until they are fetched, and a flag on the device keeps the
@@ -18,7 +22,9 @@ from torch import Tensor, nn
 
 from weir.config.training import Training
 from weir.errors import UserError
+from weir.training.buffers import Buffers
 from weir.training.ema import MovingAverage
+from weir.training.exchange import Exchange
 from weir.training.finite import find_cause
 from weir.training.objective import DataSet, Objective
 from weir.training.optimizer import build_optimizer, set_learning_rate
@@ -68,19 +74,23 @@ class Stepper:
         called: the objective, compiled if so wished.
         optimizer: AdamW.
         average: the averaged weights, or None.
+        exchange: with the other processes of the training.
         fetch_every: steps after which `fetch` shall be called at the latest.
     """
 
     def __init__(
         self, objective: Objective, data: DataSet, settings: Training, seed: int, fabric: Fabric
     ) -> None:
-        if settings.batch_size % fabric.world_size:
+        self._count = min(settings.accumulate, settings.batch_size)
+        if self._count < fabric.world_size:
             raise UserError(
-                f"training.batch_size {settings.batch_size} cannot be shared evenly by "
-                f"{fabric.world_size} devices: choose another WEIR_DEVICES"
+                f"training.accumulate: a batch is cut into {self._count} parts (of batch_size "
+                f"{settings.batch_size}), which {fabric.world_size} processes cannot share; set it "
+                f"to a multiple of {fabric.world_size}, or WEIR_DEVICES lower"
             )
         self.objective, self.settings, self.seed, self.fabric = objective, settings, seed, fabric
         self.device = fabric.device
+        self.exchange = Exchange(fabric)
         self.called: Any = torch.compile(objective) if settings.compile else objective
         self.optimizer = build_optimizer(objective, settings)
         self._module, self._wrapped = fabric.setup(_Called(self.called), self.optimizer)
@@ -95,6 +105,7 @@ class Stepper:
         self._bad = torch.zeros((), device=self.device)
         self._pending: list[tuple[int, list[Tensor]]] = []
         self._names: list[str] = []
+        self._buffers = Buffers(objective, self.exchange) if self._count > 1 else None
         # Networks that came frozen and in evaluation mode stay so when the rest trains.
         self._frozen = [m for m in objective.modules() if not m.training and _is_frozen(m)]
 
@@ -117,20 +128,29 @@ class Stepper:
         Raises:
             FailedStep: on a CPU, see `fetch`.
         """
-        rank = self.fabric.global_rank
-        parts = self._parts(step, rank)
-        seed_draws(mix(self.seed, step, rank), self.device)
+        own = self._own_parts(step)
+        if self._buffers is not None:
+            self._buffers.begin()
         total: list[Tensor] = []
-        for number, items in enumerate(parts):
-            waiting = number < len(parts) - 1
+        for number, items in own:
+            seed_draws(mix(self.seed, step, number), self.device)
+            waiting = number != own[-1][0]
             with self._without_exchange() if waiting else nullcontext():
                 losses = self._losses(self._data.batch(items), step / self.settings.steps)
                 loss, values = losses["loss"], [v.detach() for v in losses.values()]
-                if len(parts) > 1:
-                    share = len(items) * self.fabric.world_size / self.settings.batch_size
-                    loss, values = loss * share, [v * share for v in values]
+                if self._count > 1:
+                    share = len(items) / self.settings.batch_size
+                    # Of the processes' gradients the mean is taken, of their losses the sum.
+                    loss, values = (
+                        loss * (share * self.fabric.world_size),
+                        [v * share for v in values],
+                    )
                 self.fabric.backward(loss)
             total = values if not total else [a + b for a, b in zip(total, values, strict=True)]
+            if self._buffers is not None:
+                self._buffers.end_part(number)
+        if self._buffers is not None:
+            self._buffers.end()
         self._names = list(losses)
         norm = self._clip()
         self._pending.append((step, [*total, norm]))
@@ -139,7 +159,7 @@ class Stepper:
         elif not self._scaled:
             # The fused kernel's own switch, made for gradient scalers: read on the device.
             bad = 1.0 - torch.isfinite(_row(self._pending[-1][1])).all().float()
-            self._bad = torch.maximum(self._bad, bad)
+            self._bad = self.exchange.largest(torch.maximum(self._bad, bad))
             self.optimizer.found_inf = self._bad
         set_learning_rate(self.optimizer, self.learning_rate(step))
         (self._wrapped if self._scaled else self.optimizer).step()
@@ -161,7 +181,8 @@ class Stepper:
         else:
             table = torch.stack([_row(values) for _, values in pending])
             if self.fabric.world_size > 1:
-                table = self.fabric.all_reduce(table, reduce_op="mean")
+                table[:, -1] /= self.fabric.world_size  # the same everywhere
+                table = self.fabric.all_reduce(table, reduce_op="sum")
             rows = table.tolist()
         for (step, _), row in zip(pending, rows, strict=True):
             self._require_finite(step, row)
@@ -175,13 +196,12 @@ class Stepper:
         """Repeat a failed step, with the weights from before it, and say where it went wrong."""
 
         def run() -> Iterator[tuple[Tensor, Any, dict[str, Tensor]]]:
-            for rank in range(self.fabric.world_size):
-                seed_draws(mix(self.seed, step, rank), self.device)
-                for items in self._parts(step, rank):
-                    batch = self._data.batch(items)
-                    with self.fabric.autocast():
-                        losses = self.objective(batch, step / self.settings.steps)
-                    yield items, batch, losses
+            for number, items in enumerate(self._parts(step)):
+                seed_draws(mix(self.seed, step, number), self.device)
+                batch = self._data.batch(items)
+                with self.fabric.autocast():
+                    losses = self.objective(batch, step / self.settings.steps)
+                yield items, batch, losses
 
         return find_cause(self.objective, run)
 
@@ -192,14 +212,14 @@ class Stepper:
         with self.fabric.autocast():
             return self.called(batch, progress)
 
-    def _parts(self, step: int, rank: int) -> list[Tensor]:
-        """A process's share of the items, cut into `accumulate` parts."""
-        share = self.settings.batch_size // self.fabric.world_size
+    def _parts(self, step: int) -> list[Tensor]:
+        """The items of a step, cut into `accumulate` parts."""
         items = self._order.items(step)
-        if self.fabric.world_size > 1:
-            items = items[rank * share :][:share]
-        count = min(self.settings.accumulate, share)
-        return [items] if count == 1 else list(items.tensor_split(count))
+        return [items] if self._count == 1 else list(items.tensor_split(self._count))
+
+    def _own_parts(self, step: int) -> list[tuple[int, Tensor]]:
+        """Number and items of the parts that this process computes."""
+        return list(enumerate(self._parts(step)))[self.fabric.global_rank :: self.fabric.world_size]
 
     def _without_exchange(self) -> Any:
         return self.fabric.no_backward_sync(self._module)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from weir.errors import UserError
 from weir.training.checkpoints import (
     DamagedCheckpoint,
     Kind,
@@ -57,13 +58,16 @@ class Store:
     def finished(self) -> Standing | None:
         """Put the result of a training that came to its end before in place, if there is one."""
         path = checkpoint_file(self.folder, "finished")
-        if not path.exists():
+        found: tuple[dict[str, Tensor], dict[str, Any], Kind] | None = None
+        if self._stepper.fabric.is_global_zero and path.exists():
+            try:
+                found = *read_checkpoint(path), "finished"
+            except DamagedCheckpoint as error:
+                _log.warning("%s; it is passed over", error)
+        found = self._as_main(found)
+        if found is None:
             return None
-        try:
-            tensors, record = read_checkpoint(path)
-        except DamagedCheckpoint as error:
-            _log.warning("%s; it is passed over", error)
-            return None
+        tensors, record, _kind = found
         require_same(record, self._identity, path)
         self._objective.load_state_dict(section(tensors, "objective"))
         return standing_of(record)
@@ -74,7 +78,9 @@ class Store:
         Raises:
             UserError: the folder belongs to another training.
         """
-        found = furthest(self.folder)
+        found = self._as_main(
+            furthest(self.folder) if self._stepper.fabric.is_global_zero else None
+        )
         if found is None:
             return None
         tensors, record, kind = found
@@ -86,8 +92,34 @@ class Store:
         best = restore(tensors, self._objective, stepper.optimizer, stepper.average, has_best)
         if record["scaler"]:
             self._precision.load_state_dict(record["scaler"])
-        stepper.fabric.barrier()
         return standing, best
+
+    def _as_main(
+        self, found: tuple[dict[str, Tensor], dict[str, Any], Kind] | None
+    ) -> tuple[dict[str, Tensor], dict[str, Any], Kind] | None:
+        """The checkpoint that the main process has found, read by every process.
+
+        Raises:
+            UserError: another process does not see it.
+        """
+        exchange = self._stepper.exchange
+        told = None if found is None else (found[2], found[1]["standing"]["step"])
+        told = exchange.of_main(told)
+        seen = True
+        if told is not None and found is None:
+            path = checkpoint_file(self.folder, told[0])
+            try:
+                tensors, record = read_checkpoint(path)
+                seen = record["standing"]["step"] == told[1]
+                found = tensors, record, told[0]
+            except DamagedCheckpoint:
+                seen = False
+        if exchange.any([not seen])[0]:
+            raise UserError(
+                f"{self.folder}: is not the same folder on all nodes; the repository must lie on a "
+                "file system that they share"
+            )
+        return found
 
     def save(self, kind: Kind, standing: Standing, best: dict[str, Tensor] | None) -> None:
         """Write a checkpoint; only `error` may hold weights that are not finite.

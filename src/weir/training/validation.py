@@ -44,7 +44,7 @@ def validate(
         batch_size: items per call.
         seed: of the training.
         fabric: for arithmetic and, with several processes, their sum.
-        stopping: asked between batches whether to give up.
+        stopping: asked between batches whether to give up; answers the same in all processes.
 
     Raises:
         Abandoned: when `stopping()`.
@@ -54,9 +54,12 @@ def validate(
     rows: list[Any] = [None] * len(starts)
     names: list[str] = []
     predicted: dict[str, Tensor] = {}
-    for number in range(fabric.global_rank, len(starts), fabric.world_size):
+    for first in range(0, len(starts), fabric.world_size):
         if stopping():
             raise Abandoned
+        number = first + fabric.global_rank
+        if number >= len(starts):
+            break
         items = torch.arange(starts[number], min(starts[number] + batch_size, len(data)))
         seed_draws(mix(seed, _DRAWS, number), fabric.device)
         with fabric.autocast():

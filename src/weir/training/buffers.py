@@ -1,0 +1,78 @@
+"""Buffers that an objective changes in training, such as running moments, when a batch is dealt.
+
+Parts of a batch may be computed one after the other or at once, each on its own device. So that
+this makes no difference, each begins with the buffers as they were before the step, and what the
+first part makes of them stands afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from weir.training.exchange import Exchange
+
+
+class Buffers:
+    """The buffers of a module over the parts of a step."""
+
+    def __init__(self, module: nn.Module, exchange: Exchange) -> None:
+        self._places = [
+            (owner, name)
+            for owner in module.modules()
+            for name, b in owner.named_buffers("", False)
+        ]
+        self._exchange = exchange
+        self._before: list[Tensor] = []
+        self._copies: list[Tensor] = []
+        self._versions: list[int] = []
+        self._after: dict[int, Tensor] = {}
+
+    def begin(self) -> None:
+        """Remember the buffers as they are; called before the first part of a step."""
+        buffers = self._now()
+        if not self._before:
+            self._before = buffers
+            self._copies = [b.detach().clone() for b in buffers]
+        else:
+            for index in self._changed():
+                self._copies[index] = buffers[index].detach().clone()
+            self._before = buffers
+        self._versions = [b._version for b in buffers]
+
+    @torch.no_grad()
+    def end_part(self, number: int) -> None:
+        """Undo what part `number` of the step has changed, having noted it of the first."""
+        buffers = self._now()
+        for index in self._changed():
+            if number == 0:
+                self._after[index] = buffers[index].detach().clone()
+            owner, name = self._places[index]
+            owner._buffers[name] = self._before[index].copy_(self._copies[index])
+            self._versions[index] = self._before[index]._version
+
+    @torch.no_grad()
+    def end(self) -> None:
+        """Let what the first part has made of the buffers stand, in all processes."""
+        changed = self._exchange.any([index in self._after for index in range(len(self._before))])
+        for index, given in enumerate(changed):
+            if given:
+                self._before[index].copy_(self._after.get(index, self._before[index]))
+        self._exchange.take_from_main([b for b, c in zip(self._before, changed, strict=True) if c])
+        self._after = {}
+
+    def _now(self) -> list[Tensor]:
+        return [owner._buffers[name] for owner, name in self._places]  # type: ignore[misc]
+
+    def _changed(self) -> list[int]:
+        """Which buffers are others, or have been written to, since `begin` or `end_part`."""
+        return [
+            index
+            for index, (now, before, version) in enumerate(
+                zip(self._now(), self._before, self._versions, strict=True)
+            )
+            if now is not before or now._version != version
+        ]
