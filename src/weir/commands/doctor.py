@@ -8,12 +8,12 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from rich.console import Console
 
+from weir.commands.doctor_storage import Finding, check_storage
 from weir.config.params import load_params
 from weir.errors import WeirError
 from weir.pipeline.layout import Layout, find_root
@@ -29,19 +29,6 @@ PACKAGES = (
     "pyarrow",
     "scanpy",
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the diagnosis.
-
-    Attributes:
-        state: `ok`, `note` (works without) or `bad` (mend it).
-        text: what was found, and how to mend it.
-    """
-
-    state: str
-    text: str
 
 
 def run(options: argparse.Namespace) -> int:
@@ -66,7 +53,7 @@ def checks(layout: Layout, params: Path) -> Iterator[tuple[str, Callable[[], Ite
     yield "gpu", _gpu
     yield "params", lambda: _params(params)
     yield "git", lambda: _git(layout)
-    yield "dvc", lambda: _dvc(layout)
+    yield "dvc", lambda: check_storage(layout.root)
     yield "slurm", _slurm
     yield "tracking", lambda: _tracking(layout)
     yield "mirror", _mirror
@@ -135,29 +122,6 @@ def _git(layout: Layout) -> Iterator[Finding]:
         yield Finding("bad", "no commit; DVC and provenance need one: `git init`, then commit")
     else:
         yield Finding("ok", f"at commit {found.stdout.strip()}")
-
-
-def _dvc(layout: Layout) -> Iterator[Finding]:
-    if not (layout.root / ".dvc").is_dir():
-        yield Finding("bad", "not initialised; run `dvc init`")
-        return
-    remote = subprocess.run(
-        ["dvc", "config", "core.remote"], cwd=layout.root, capture_output=True, text=True
-    ).stdout.strip()
-    if remote:
-        yield Finding("ok", f"remote {remote}")
-    else:
-        yield Finding(
-            "note",
-            "no remote: results stay here; `dvc remote add -d NAME FOLDER_OR_URL` shares them",
-        )
-    if (layout.root / ".dvc" / "tmp" / "rwlock").is_file():
-        text = (layout.root / ".dvc" / "tmp" / "rwlock").read_text(encoding="utf-8")
-        if text.strip() not in ("", "{}"):
-            yield Finding(
-                "note",
-                ".dvc/tmp/rwlock names running stages; if none runs on any node, remove that file",
-            )
 
 
 def _slurm() -> Iterator[Finding]:

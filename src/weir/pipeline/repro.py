@@ -1,10 +1,11 @@
 """`dvc --wait-for-lock repro --single-item STAGE`, as Snakemake's jobs run it.
 
-It is DVC that runs, in this process or in a fork of one that has it loaded (`warm`), with one
-difference: DVC parses and writes the whole of dvc.lock to change the entry of one stage, in pure
+It is DVC that runs, in this process or in a fork of one that has it loaded (`warm`), with two
+differences. DVC parses and writes the whole of dvc.lock to change the entry of one stage, in pure
 Python, under the lock of the repository. That takes a second for a hundred runs and many for a
 thousand, in which no other job can go on. Here the lines of that entry alone are replaced, and
-the file takes the old one's place when it is whole; its content is the same.
+the file takes the old one's place when it is whole; its content is the same. And where the
+run-cache knows a result whose files only the remote has, they are pulled (`restore`).
 
     python -m weir.pipeline.repro STAGE
 """
@@ -40,6 +41,8 @@ def run(words: list[str]) -> int:
     from dvc.cli import main
     from dvc.dvcfile import Lockfile
 
+    from weir.pipeline.restore import restore_from_remote
+
     whole = Lockfile.dump_stages
 
     def dump_stages(self: Lockfile, stages: Iterable[PipelineStage], **options: Any) -> None:
@@ -48,6 +51,7 @@ def run(words: list[str]) -> int:
             whole(self, stages, **options)
 
     Lockfile.dump_stages = dump_stages
+    restore_from_remote()
     sys.argv = ["dvc", *words]
     return main(words)
 
