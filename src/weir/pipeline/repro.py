@@ -1,11 +1,12 @@
 """`dvc --wait-for-lock repro --single-item STAGE`, as Snakemake's jobs run it.
 
-It is DVC that runs, in this process or in a fork of one that has it loaded (`warm`), with two
+It is DVC that runs, in this process or in a fork of one that has it loaded (`warm`), with three
 differences. DVC parses and writes the whole of dvc.lock to change the entry of one stage, in pure
 Python, under the lock of the repository. That takes a second for a hundred runs and many for a
 thousand, in which no other job can go on. Here the lines of that entry alone are replaced, and
 the file takes the old one's place when it is whole; its content is the same. And where the
-run-cache knows a result whose files only the remote has, they are pulled (`restore`).
+run-cache knows a result whose files only the remote has, they are pulled (`restore`); and the job
+outlives a dvc command on another node (`claims`).
 
     python -m weir.pipeline.repro STAGE
 """
@@ -41,6 +42,7 @@ def run(words: list[str]) -> int:
     from dvc.cli import main
     from dvc.dvcfile import Lockfile
 
+    from weir.pipeline.claims import forgive_lost_claims
     from weir.pipeline.restore import restore_from_remote
 
     whole = Lockfile.dump_stages
@@ -52,6 +54,7 @@ def run(words: list[str]) -> int:
 
     Lockfile.dump_stages = dump_stages
     restore_from_remote()
+    forgive_lost_claims()
     sys.argv = ["dvc", *words]
     return main(words)
 
