@@ -6,7 +6,7 @@ CORES ?= all
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 
-.PHONY: run test lint lock clean setup
+.PHONY: run test test-cluster lint lock clean setup
 
 setup: $(VENV)/.installed
 
@@ -22,8 +22,11 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 run: setup  ## The quickstart, through Snakemake, to the HTML report.
 	snakemake --cores $(CORES)
 
-test: setup  ## All tests.
+test: setup  ## All tests but those of a cluster.
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-cluster: setup  ## A real Slurm, shared stores and servers on this machine; as root.
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 lint: setup
 	ruff check .

@@ -7,12 +7,13 @@ It needs root and Debian's packages, which `up` installs where apt-get can. A ma
 Slurm of its own is left alone: job steps read /etc/slurm/slurm.conf and nothing else, so there
 is room for one.
 
-Nodes n1 and n2 have two GPUs each, which are device files that lead nowhere; n3 has none.
+Nodes n1 to n3 have four GPUs each, which are device files that lead nowhere.
 
     partition   nodes   priority
-    cpu         n1-n3   1         the default
+    cpu         n1-n2   1         the default
     gpu         n1-n2   1
-    urgent      n1-n2   10        puts what runs in the others back into the queue
+    spot        n3      1
+    urgent      n3      10        puts what runs in `spot` back into the queue
 """
 
 from __future__ import annotations
@@ -75,15 +76,16 @@ MinJobAge=300
 InactiveLimit=0
 SlurmdTimeout=60
 MessageTimeout=5
-NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port={ports} \
-CPUs=8 RealMemory=64000 Gres=gpu:2
-NodeName=n3 NodeHostname={host} NodeAddr=127.0.0.1 Port={last_port} CPUs=8 RealMemory=64000
-PartitionName=cpu Nodes=n[1-3] Default=YES PriorityTier=1 MaxTime=1-0
+NodeName=n[1-3] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports}] \
+CPUs=8 RealMemory=64000 Gres=gpu:{gpus}
+PartitionName=cpu Nodes=n[1-2] Default=YES PriorityTier=1 MaxTime=1-0
 PartitionName=gpu Nodes=n[1-2] PriorityTier=1 MaxTime=1-0
-PartitionName=urgent Nodes=n[1-2] PriorityTier=10 PreemptMode=OFF MaxTime=1-0
+PartitionName=spot Nodes=n3 PriorityTier=1 MaxTime=1-0
+PartitionName=urgent Nodes=n3 PriorityTier=10 PreemptMode=OFF MaxTime=1-0
 """
 
-GRES_CONF = "NodeName=n[1-2] Name=gpu File={state}/gpu[0-1]\n"
+GRES_CONF = "NodeName=n[1-3] Name=gpu File={state}/gpu[0-{last_gpu}]\n"
+GPUS = 4
 
 
 class CannotRun(Exception):
@@ -104,6 +106,10 @@ class Cluster:
     def log(self) -> Path:
         """Folder of the daemons' logs."""
         return self.home / "log"
+
+    def is_up(self) -> bool:
+        """Whether it runs already."""
+        return self._pid("slurmctld") is not None
 
     def up(self) -> None:
         """Bring it up; what is up already stays.
@@ -134,8 +140,8 @@ class Cluster:
         _until("slurmctld answers", lambda: _quiet("scontrol", "ping"))
 
     def stop_controller(self) -> None:
-        """Stop slurmctld as a crash does; jobs go on on their nodes."""
-        self._stop("slurmctld", signal.SIGKILL)
+        """Stop slurmctld; jobs go on on their nodes."""
+        self._stop("slurmctld")
 
     def _configure(self) -> None:
         run = self.home / "run"
@@ -145,7 +151,7 @@ class Cluster:
         if not key.exists():
             key.touch(mode=0o600)
             key.write_bytes(os.urandom(128))
-        for number in (0, 1):
+        for number in range(GPUS):
             gpu = self.home / f"gpu{number}"
             if not gpu.exists():
                 try:
@@ -153,14 +159,14 @@ class Cluster:
                 except OSError as error:
                     raise CannotRun(f"device files cannot be made here: {error}") from None
         host = os.uname().nodename.partition(".")[0]
-        ports = f"{NODE_PORT}-{NODE_PORT + 1}"
         values = {
             "host": host,
             "run": run,
             "state": self.home,
             "log": self.log,
-            "ports": ports,
-            "last_port": NODE_PORT + 2,
+            "ports": f"{NODE_PORT}-{NODE_PORT + len(NODES) - 1}",
+            "gpus": GPUS,
+            "last_gpu": GPUS - 1,
             "controller_port": CONTROLLER_PORT,
         }
         ETC.mkdir(parents=True, exist_ok=True)
@@ -199,11 +205,11 @@ class Cluster:
             raise CannotRun(f"{what} does not start: {(done.stderr or done.stdout).strip()}")
         _until(f"{name} runs", lambda: self._pid(name) is not None)
 
-    def _stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
+    def _stop(self, name: str) -> None:
         pid = self._pid(name)
         if pid is None:
             return
-        os.kill(pid, number)
+        os.kill(pid, signal.SIGTERM)
         try:
             _until(f"{name} ends", lambda: not _runs(pid), 10)
         except CannotRun:

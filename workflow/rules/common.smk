@@ -1,5 +1,6 @@
 # What every rule takes from dvc.yaml.
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -26,10 +27,13 @@ except WeirError as error:
     invocation.note(str(error))
     sys.exit(error.exit_code)
 
-# SIGTERM, Slurm's warning before a job is killed, is for the stage, which saves a checkpoint and
-# ends; were dvc to die of it at once, Slurm would not wait for that.
+# SIGTERM, with which Slurm ends a job, and SIGUSR1, a warning that users ask it for, are for the
+# stage, which saves a checkpoint and ends; were dvc or this snakemake to die of them at once, Slurm
+# would not wait for that.
+if not workflow.is_main_process:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 REPRO = (
-    "trap '' TERM; python -m weir.pipeline.repro {params.stage} > {log} 2>&1"
+    "trap '' TERM USR1; python -m weir.pipeline.repro {params.stage} > {log} 2>&1"
     " || {{ code=$?; tail -n 20 {log} >&2; exit $code; }}"
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weir.commands.plan import prune_evaluations
 from weir.config.params import load_params
 from weir.errors import UserError
-from weir.pipeline import warm
+from weir.pipeline import head, slurm, warm
 from weir.pipeline.dvcfile import Stages
 from weir.pipeline.layout import Layout
 from weir.pipeline.plan import write_plan
@@ -43,6 +44,11 @@ def begin(root: Path, config: Mapping[str, Any], *, main: bool) -> Stages:
     if config:
         keys = ", ".join(config)
         raise UserError(f"--config {keys}: DVC would not see it; edit params.yaml instead")
+    if head.schedules(sys.argv[1:]):
+        if held := head.other(root):
+            note(held)  # Snakemake refuses, unless the two share no file
+        else:
+            slurm.await_earlier(root, note)
     layout = Layout(root)
     params = load_params(root / "params.yaml")
     write_plan(params, layout)
@@ -68,6 +74,10 @@ def started(stages: Stages, root: Path, *, local: bool) -> None:
 
     command = " ".join(["snakemake", *sys.argv[1:]])
     os.environ[VARIABLE] = open_invocation(root, command[:200])
+    head.claim(root)
+    if not local and shutil.which("squeue"):
+        slurm.watch(root, note)
+        slurm.poll_in_proportion()
     if local and len(stages.affected()) >= WORTH_A_SERVER:
         _servers.append(warm.start())
 
