@@ -91,3 +91,6 @@ class Report(Config):
     scores: str | None = Field(
         None, description="Also write the scores to docs/scores/<this>-<dataset>.json."
     )
+    preset: str | None = Field(
+        None, description="Preset that the page's commands name; null takes `scores`."
+    )

@@ -34,7 +34,7 @@ def run(
         [*hardware["gpus"], f"{hardware['cores']} cores of {hardware['processor']}"]
     )
     tasks = {item: part(item, "figures") for item in {run.task for run in evaluations}}
-    preset = config.scores or "NAME"
+    preset = config.preset or config.scores or "NAME"
     context = Context(
         command=COMMAND,
         commit=provenance["commit"] or "",
@@ -57,16 +57,16 @@ def run(
                     tracker.log_artifact(file, f"figures/{dataset}")
         if config.scores:
             several = len({run.dataset for run in evaluations}) > 1
-            preset = f"{config.scores}-{dataset}" if several else config.scores
+            document_name = f"{config.scores}-{dataset}" if several else config.scores
             document = scores(
                 chosen,
-                preset,
-                command=f"weir params use {config.scores} && {COMMAND}",
+                document_name,
+                command=f"weir params use {preset} && {COMMAND}",
                 commit=context.commit,
                 hardware=machine,
                 wall_s=wall,
             )
-            target = paths.root / "docs" / "scores" / f"{preset}.json"
+            target = paths.root / "docs" / "scores" / f"{document_name}.json"
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(scores_text(document), encoding="utf-8")
 

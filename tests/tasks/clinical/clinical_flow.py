@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from weir.tasks.clinical.bin_masks import Masks
 from weir.tasks.clinical.data import ClinicalData
 from weir.tasks.clinical.flow import RecordFlow
 from weir.tasks.clinical.flow_stage2 import fit
 from weir.tasks.clinical.grid import Grid
+from weir.tasks.clinical.masks import Masks
 from weir.tasks.clinical.seqsetvae import SeqSetVAE
 
 BINS = 8
@@ -40,17 +40,12 @@ def small_flow(data: ClinicalData, *, frozen: bool = True) -> RecordFlow:
         grid=Grid(BINS, data.schema.horizon_hours),
         masks=Masks(),
         frozen=frozen,
+        code=6,
+        noise=2,
         width=16,
         layers=1,
-        context_layers=1,
-        heads=2,
     )
     fit(flow, data.split("train"))
-    torch.nn.init.normal_(flow.network.out.out.weight, std=0.1)
-    torch.nn.init.normal_(flow.network.out.modulation.weight, std=0.1)
-    for block in flow.network.blocks:
-        torch.nn.init.normal_(block.modulation.weight, std=0.1)
-    torch.nn.init.normal_(flow.decoder.value.weight, std=0.1)
-    torch.nn.init.normal_(flow.decoder.context_value.weight, std=0.1)
-    torch.nn.init.normal_(flow.decoder.same.weight, std=0.1)
+    for layer in (flow.network.out, flow.network.modulation, flow.decoder.value):
+        torch.nn.init.normal_(layer.weight, std=0.1)
     return flow.eval()

@@ -72,10 +72,10 @@ def test_forecasts_are_drawn_for_each_model(made: list[Evaluation]):
     assert records[0] == records[1] and all(records[0])
 
 
-def test_errors_by_code_are_drawn_for_both_uses(made: list[Evaluation]):
+def test_errors_by_code_are_drawn_for_each_use(made: list[Evaluation]):
     figure = filled_codes(entries(made))
     assert figure is not None
-    assert [view.label for view in figure.views] == ["forecast", "imputation"]
+    assert [view.label for view in figure.views] == ["forecast", "imputation", "single values"]
     text = words(figure.views[0].panels[0])
     assert "c0" in text and "flow" in text and "last" in text
     assert "c5" not in text  # has no values

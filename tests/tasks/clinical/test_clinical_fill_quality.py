@@ -15,10 +15,11 @@ from weir.metrics.scores import energy_score
 from weir.tasks.clinical.baselines.filling import MeanByHour
 from weir.tasks.clinical.data import ClinicalData
 from weir.tasks.clinical.evaluate_config import ClinicalEvaluate
-from weir.tasks.clinical.fill_quality import evaluate_fill, hidden_bins
+from weir.tasks.clinical.fill_quality import evaluate_fill, hidden_cells
 from weir.tasks.clinical.fill_scores import Pooled, fill_errors
 from weir.tasks.clinical.filled import Filled
 from weir.tasks.clinical.grid import Grid, merge, tally
+from weir.tasks.clinical.masks import by_code
 from weir.tasks.clinical.records import Records
 
 CONFIG = ClinicalEvaluate(model="stage2/any", samples=8)
@@ -30,7 +31,9 @@ def test_errors_of_one_record_by_hand():
     truth = tally(merge(made, grid), grid, 3)
     samples = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0))
     mean = torch.tensor([[2.5, 0.0, 9.0], [9.0, 9.0, 9.0]])
-    filled = Filled(torch.tensor([0, 1]), torch.tensor([1, 1]), mean, samples, torch.ones(2, 3))
+    asked = torch.ones(2, 3, dtype=torch.bool)
+    record, place = torch.tensor([0, 1]), torch.tensor([1, 1])
+    filled = Filled(record, place, asked, mean, samples, torch.ones(2, 3))
     errors = fill_errors(filled, truth)
     # The mean of both values of code 1 is 3; the second record has nothing to compare with.
     assert errors.code.tolist() == [0, 1]
@@ -42,6 +45,9 @@ def test_errors_of_one_record_by_hand():
     pooled.add(errors)
     assert pooled.scores()["rmse"] == pytest.approx(0.625**0.5)
     assert pooled.by_code(3)["values"].tolist() == [1, 1, 0]
+    # What was not hidden is no one's merit.
+    asked[0, 0] = False
+    assert fill_errors(filled, truth).code.tolist() == [1]
 
 
 class Clairvoyant(nn.Module):
@@ -53,11 +59,13 @@ class Clairvoyant(nn.Module):
 
     def fill(self, records: Records, hidden: torch.Tensor, samples: int, **_: object) -> Filled:
         events = tally(merge(records, self.grid), self.grid, self.codes)
-        record, place = (hidden & self.grid.inside(records.end)).nonzero(as_tuple=True)
+        hidden = by_code(hidden, self.codes + 1)[..., 1:]
+        hidden = hidden & self.grid.inside(records.end)[..., None]
+        record, place = hidden.any(-1).nonzero(as_tuple=True)
         mean = events.mean[record, place] + self.wrong
-        return Filled(
-            record, place, mean, mean[:, None].repeat(1, samples, 1), events.count[record, place]
-        )
+        draws = mean[:, None].repeat(1, samples, 1)
+        count = events.count[record, place]
+        return Filled(record, place, hidden[record, place], mean, draws, count)
 
 
 def test_who_knows_everything_makes_no_error(tiny_clinical: ClinicalData, tmp_path: Path):
@@ -65,7 +73,7 @@ def test_who_knows_everything_makes_no_error(tiny_clinical: ClinicalData, tmp_pa
     found = evaluate_fill(Clairvoyant(grid, codes), tiny_clinical, CONFIG, tmp_path, seed=0)
     assert all(abs(v) < 1e-5 for k, v in found["metrics"].items() if k != "fill_coverage")
     found = evaluate_fill(Clairvoyant(grid, codes, 0.5), tiny_clinical, CONFIG, tmp_path, seed=0)
-    for name in ("forecast_rmse", "impute_rmse", "fill_crps", "impute_crps"):
+    for name in ("forecast_rmse", "impute_rmse", "single_rmse", "fill_crps", "impute_crps"):
         assert found["metrics"][name] == pytest.approx(0.5, abs=1e-5)
     assert found["quality_curve"] == []
     table = pd.read_parquet(tmp_path / "filled.parquet")
@@ -92,10 +100,12 @@ def test_means_by_hour_are_scored_against_what_they_miss(
 
 def test_what_is_hidden_depends_on_the_seed_alone():
     grid = Grid(8, 24.0)
-    first = hidden_bins("imputation", 500, grid, 3)
-    assert torch.equal(first, hidden_bins("imputation", 500, grid, 3))
+    first = hidden_cells("imputation", 500, grid, 4, 3)
+    assert torch.equal(first, hidden_cells("imputation", 500, grid, 4, 3))
     assert abs(float(first.float().mean()) - 0.2) < 0.02
-    assert hidden_bins("forecast", 2, grid, 3).tolist() == [[False] * 6 + [True] * 2] * 2
+    single = hidden_cells("single values", 500, grid, 4, 3)
+    assert single.shape == (500, 8, 5) and abs(float(single.float().mean()) - 0.2) < 0.02
+    assert hidden_cells("forecast", 2, grid, 4, 3).tolist() == [[False] * 6 + [True] * 2] * 2
 
 
 def test_a_grid_longer_than_the_records_is_told(tiny_clinical: ClinicalData, tmp_path: Path):

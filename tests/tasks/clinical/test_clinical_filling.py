@@ -29,6 +29,17 @@ def test_the_last_value_is_carried_into_hidden_bins():
     torch.testing.assert_close(found.samples.mean(1), found.mean, atol=0.15, rtol=0)
 
 
+def test_single_hidden_values_are_not_looked_at_but_those_beside_are():
+    model = LastValue(2, 4, 8.0)
+    shown = records([(0, 3.0, 1, 5.0), (0, 5.0, 1, 9.0), (0, 5.0, 2, 7.0)], 1)
+    hidden = torch.zeros(1, 4, 3, dtype=torch.bool)
+    hidden[0, 2, 1] = True
+    found = model.fill(shown, hidden, 2)
+    assert found.bin.tolist() == [2]
+    assert found.asked.tolist() == [[True, False]]
+    assert found.mean.tolist() == [[5.0, 7.0]]
+
+
 def test_means_by_hour_are_those_of_training(tiny_clinical: ClinicalData):
     train = tiny_clinical.split("train")
     model = MeanByHour(len(tiny_clinical.schema.codes), 4)

@@ -10,13 +10,12 @@ from torch import Tensor
 from weir.distillation.meanflow import MeanFlowObjective
 from weir.distillation.pairs import PairSet, knot_times, sample_pairs
 from weir.distillation.regression import RegressionObjective
-from weir.tasks.clinical.bin_data import bin_batch
-from weir.tasks.clinical.bin_masks import Masks
 from weir.tasks.clinical.data import ClinicalData
 from weir.tasks.clinical.flow import RecordFlow
+from weir.tasks.clinical.flow_data import FlowBatch, Query
 from weir.tasks.clinical.flow_loss import FlowObjective
-from weir.tasks.clinical.grid import merge
 from weir.tasks.clinical.joint import JointObjective
+from weir.tasks.clinical.masks import Masks, by_code
 from weir.tasks.clinical.records import Records
 from weir.tasks.clinical.stage1 import Stage1Objective
 from weir.tasks.clinical.stage1_config import ClinicalStage1
@@ -72,17 +71,15 @@ def test_shown_bins_are_looked_at(flow: RecordFlow, some: Records):
     assert not torch.allclose(first.mean, second.mean)
 
 
-def test_shown_bins_keep_their_latents(flow: RecordFlow, some: Records):
-    condition = flow.query(some, late())
-    x = flow.transport(flow.source(condition, 3), condition, steps=2).final
-    latent = flow.decode(x, condition)[:, 0]
-    binned = merge(some, flow.grid)
-    shown = binned.occupied(flow.grid) & ~late()
-    alone = binned.records._replace(set_record=torch.arange(len(binned.place)))
-    mean = binned.dense(flow.vae.encode(alone).mean, flow.grid)
-    torch.testing.assert_close(latent[shown][:, :-1], mean[shown], atol=1e-5, rtol=1e-4)
-    assert bool((latent[shown][:, -1] == 1).all())
-    assert bool((latent[~binned.occupied(flow.grid) & ~late()][:, -1] == -1).all())
+def test_single_cells_are_hidden_by_code(flow: RecordFlow, some: Records):
+    """One code hidden everywhere: it is not looked at, the others of the same bins are."""
+    hidden = torch.zeros(12, BINS, flow.codes + 1, dtype=torch.bool)
+    hidden[..., 1] = True
+    found = flow.fill(some, hidden, 4, generator=seeded())
+    other = flow.fill(without(some, some.code == 1), hidden, 4, generator=seeded())
+    torch.testing.assert_close(found.mean, other.mean)
+    moved = some._replace(value=some.value + 1.0 * (some.code == 2) * some.measured)
+    assert not torch.allclose(flow.fill(moved, hidden, 4).mean[:, 0], found.mean[:, 0])
 
 
 def test_nothing_is_filled_after_the_end(flow: RecordFlow, some: Records):
@@ -92,22 +89,14 @@ def test_nothing_is_filled_after_the_end(flow: RecordFlow, some: Records):
     assert found.samples.shape == (len(found.bin), 2, flow.codes)
 
 
-def test_a_batch_from_stored_latents_is_one_made_at_once(
+def test_what_was_stored_of_a_record_is_what_the_first_stage_says(
     flow: RecordFlow, tiny_clinical: ClinicalData
 ):
-    train = tiny_clinical.split("train")
-    queries, items = flow.queries(train), torch.tensor([5, 2, 30])
-    batch = queries.batch(items)
-    again = bin_batch(
-        train.batch(items),
-        flow.grid,
-        flow.marginals,
-        flow.vae,
-        queries.hidden[items],
-        queries.told[items],
-    )
-    for a, b in zip(batch, again, strict=True):
-        torch.testing.assert_close(a, b, atol=2e-2, rtol=2e-3)
+    train, items = tiny_clinical.split("train"), torch.tensor([5, 2, 30])
+    batch = flow.items(train).batch(items)
+    assert isinstance(batch, FlowBatch)
+    representation = flow.vae.represent(train.batch(items))
+    torch.testing.assert_close(batch.representation, representation, atol=5e-3, rtol=2e-3)
 
 
 def test_queries_are_the_same_each_time_and_training_masks_are_not(
@@ -115,22 +104,26 @@ def test_queries_are_the_same_each_time_and_training_masks_are_not(
 ):
     train, items = tiny_clinical.split("train"), torch.arange(20)
     torch.manual_seed(0)
-    fixed = [flow.queries(train).batch(items).hidden for _ in range(2)]
-    assert torch.equal(*fixed)
+    queries = flow.queries(train)
+    fixed = [queries.batch(some).hidden for some in (items, items.flip(0))]
+    assert torch.equal(fixed[0], fixed[1].flip(0))
     data = flow.items(train)
     assert not torch.equal(data.batch(items).hidden, data.batch(items).hidden)
 
 
-def test_masks_are_of_all_three_kinds():
-    masks = Masks(nothing=0.3, prefix=0.3)
-    hidden, told = masks.draw(6000, 12, torch.Generator().manual_seed(0))
-    assert bool(hidden.any(1).all())
-    nothing = hidden.all(1)
-    beginning = (hidden.long().diff(dim=1) >= 0).all(1) & ~nothing & ~hidden[:, 0]
+def test_masks_are_of_all_kinds():
+    masks = Masks(nothing=0.3, prefix=0.3, cells=0.2)
+    hidden, told = masks.draw(6000, 12, 3, torch.Generator().manual_seed(0))
+    nothing = hidden.all(2).all(1)
+    whole = (hidden == hidden[..., :1]).all(2).all(1)
+    bins = hidden[..., 0]
+    beginning = whole & (bins.long().diff(dim=1) >= 0).all(1) & ~nothing & ~bins[:, 0]
     assert abs(float(nothing.float().mean()) - 0.3) < 0.03
     assert 0.27 < float(beginning.float().mean()) < 0.4  # few random masks look like it
+    assert abs(float((~whole).float().mean()) - 0.2) < 0.03
     assert abs(float(told[nothing].float().mean()) - 0.9) < 0.03
     assert abs(float(told[~nothing].float().mean()) - 0.2) < 0.03
+    assert by_code(bins, 3).shape == hidden.shape and by_code(hidden, 3) is hidden
 
 
 def test_stage_2_leaves_the_first_stage_alone(flow: RecordFlow, tiny_clinical: ClinicalData):
@@ -152,10 +145,13 @@ def test_joint_training_reaches_the_encoder(tiny_clinical: ClinicalData, some: R
     joint.train()
     assert joint.flow_weight(0.0) == 0.0
     assert joint.flow_weight(0.25) == 0.5
-    losses = joint._flow(some)
-    losses["loss"].backward()
-    encoder = [p.grad for n, p in model.vae.named_parameters() if n.startswith("posterior")]
-    assert all(g is not None and bool(g.abs().sum() > 0) for g in encoder)
+    law = model.code(model.vae.represent(some))
+    code = law.sample()
+    encoder = [p for n, p in model.vae.named_parameters() if n.startswith("posterior")]
+    # By the flow itself, and by what is decoded from the code.
+    for loss in (joint.flow._standard(code, law).square().sum(), joint._flow(some, 1.0)["loss"]):
+        gradients = torch.autograd.grad(loss, encoder, retain_graph=True)
+        assert all(bool(g.abs().sum() > 0) for g in gradients)
     groups = joint.parameter_groups()
     listed = [id(p) for group in groups for p in group["params"]]
     assert len(listed) == len(set(listed))
@@ -165,12 +161,13 @@ def test_joint_training_reaches_the_encoder(tiny_clinical: ClinicalData, some: R
     whole = joint(some, 1.0)
     assert bool(joint.eval()(some, 1.0)["loss"].isfinite())
     assert bool(whole["loss"].isfinite())
-    assert int(joint.batches) == 2
+    assert int(model.code.batches) == 2
 
 
 def test_a_student_begins_as_its_teacher(flow: RecordFlow, some: Records):
     student = flow.as_student()
-    condition = flow.query(some, late())
+    hidden = by_code(late(), flow.codes + 1)
+    condition = flow.condition(Query(some, hidden, torch.zeros(12, dtype=torch.bool)))
     x = flow.source(condition, 2, seeded())
     zero = torch.zeros(())
     torch.testing.assert_close(
@@ -195,10 +192,6 @@ def test_pairs_of_a_teacher_train_a_student(
     )
     optimizer = torch.optim.Adam([p for p in student.parameters() if p.requires_grad], 3e-3)
     batch = pairs.batch(items)
-    # Shown bins are at their place from the start: they are no part of what is learnt.
-    known = flow.condition(batch.batch).known
-    moved = (found.output - flow.colour(batch.noise, flow.condition(batch.batch))).abs()
-    assert float(moved.transpose(1, 2)[known].max()) == 0.0
     losses = []
     for _ in range(8):
         torch.manual_seed(0)  # the same times at every step
@@ -237,33 +230,26 @@ def test_training_lowers_the_loss_and_finds_the_level_of_a_record(tiny_clinical:
     assert float(by_record[ill].mean() - by_record[~ill].mean()) > 0.3
 
 
-def test_filled_values_have_the_context_law_in_the_order_of_the_latents(
+def test_filled_values_have_the_law_of_single_values_in_the_order_of_what_was_made(
     tiny_clinical: ClinicalData, some: Records
 ):
     flow = small_flow(tiny_clinical)
-    # A decoder that is sure of what it says: nothing but the latent sets the order.
-    torch.nn.init.constant_(flow.decoder.value.bias[flow.codes :], -20.0)
-    torch.nn.init.normal_(flow.decoder.value.weight[: flow.codes], std=1.0)
+    # A decoder that is sure of what it says, of values next to nothing: the code sets the order.
+    codes = flow.codes
+    torch.nn.init.constant_(flow.decoder.value.bias[codes : 2 * codes], -20.0)
+    torch.nn.init.constant_(flow.decoder.value.bias[3 * codes :], -20.0)
+    torch.nn.init.zeros_(flow.decoder.neighbours.weight)
+    torch.nn.init.constant_(flow.decoder.log_pace, 20.0)
+    torch.nn.init.zeros_(flow.decoder.own.weight)
     found = flow.fill(some, late(), 400, generator=seeded())
-    condition = flow.query(some, late())
-    alone = flow.decoder.from_context(condition.context)
-    mean, sd = (part[found.record, found.bin] for part in alone)
-    score = torch.stack(
-        [
-            flow.marginals.scores(
-                found.samples[..., code],
-                torch.full((), code + 1).long().expand(found.samples.shape[:2]),
-            )
-            for code in range(3)
-        ],
-        -1,
-    )
-    inner = mean[:, :3].abs() + sd[:, :3] < 1.5
+    spread = found.samples[:, :, :2] - found.samples[:, :, :2].mean(1, keepdim=True)
+    assert bool((spread.std(1) > 0).all())
+    # Values of one sample go together, from bin to bin as well: one code orders all.
+    first, second = spread[0, :, 0], spread[1, :, 0]
+    assert int(found.record[0]) == int(found.record[1])
+    correlation = (first * second).mean() / (first.std() * second.std())
+    assert float(correlation.abs()) > 0.5
+    # Each value by itself has its own law, whatever the order.
+    inner = found.mean.abs() < 1
     assert inner.any()
-    torch.testing.assert_close(score.mean(1)[inner], mean[:, :3][inner], atol=0.25, rtol=0)
-    # Values of one sample go together: the same latents order all codes.
-    spread = found.samples[:, :, :3] - found.samples[:, :, :3].mean(1, keepdim=True)
-    together = (spread[..., 0] * spread[..., 1]).mean(1) / (
-        spread[..., 0].std(1) * spread[..., 1].std(1)
-    )
-    assert float(together.abs().mean()) > 0.1
+    torch.testing.assert_close(found.samples.mean(1)[inner], found.mean[inner], atol=0.25, rtol=0)

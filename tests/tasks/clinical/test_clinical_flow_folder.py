@@ -26,7 +26,7 @@ from weir.tasks.clinical.stage2_config import ClinicalStage2
 NETWORK = {"width": 8, "d_latent": 4, "knots": 4, "heads": 2}
 FLOW: dict[str, Any] = {
     "grid": {"bins": 6},
-    "flow_network": {"width": 16, "layers": 1, "context_layers": 1, "heads": 2, "dropout": 0.0},
+    "flow_network": {"code": 6, "noise": 2, "width": 16, "layers": 1},
 }
 
 
@@ -69,7 +69,7 @@ def test_a_flow_and_its_student_are_restored(
     assert flow.grid.hours == tiny_clinical.schema.horizon_hours
     for mine, theirs in zip(flow.vae.parameters(), vae.parameters(), strict=True):
         assert torch.equal(mine, theirs) and not mine.requires_grad
-    torch.nn.init.normal_(flow.network.out.out.weight, std=0.1)
+    torch.nn.init.normal_(flow.network.out.weight, std=0.1)
     folder = folder_of(tmp_path, "flow", flow, card)
     again = restore_flow(folder)
     same_answers(flow.eval(), again, tiny_clinical)
@@ -106,27 +106,25 @@ def test_a_joint_model_is_restored_with_its_head(tiny_clinical: ClinicalData, tm
     joint.prepare(model, config, train)
     objective = joint.objective(config, model).train()
     optimizer = torch.optim.AdamW(objective.parameter_groups(), 1e-2)
-    before = model.latent_mean.clone()
+    before = model.code.mean.clone()
     losses = objective(train.batch(torch.arange(40)), 0.5)
     losses["loss"].backward()
     optimizer.step()
-    assert not torch.equal(model.latent_mean, before)
+    assert not torch.equal(model.code.mean, before)
     assert {"autoencoder", "flow", "counts", "values", "forecast", "bce"} <= set(losses)
     again = restore(folder_of(tmp_path, "both", model, card))
     assert again.has_head
     records = tiny_clinical.split("test").batch(torch.arange(6))
     torch.testing.assert_close(again.risk(records), model.eval().risk(records))
     same_answers(model, again, tiny_clinical)
-    # What a teacher samples: records as latents, whoever trained them.
+    # What a teacher samples: codes of records of which some is hidden.
     queries = again.queries(train)
     assert len(queries) == len(train)
-    assert again.condition(queries.batch(torch.arange(3))).token.shape == (3, 6, 16)
+    assert again.condition(queries.batch(torch.arange(3))).vector.shape == (3, again.told_width)
 
 
 def test_settings_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="heads"):
-        ClinicalStage2(stage1="s", flow_network={"width": 30, "heads": 4})
-    with pytest.raises(ValueError, match="nothing and prefix"):
+    with pytest.raises(ValueError, match="nothing, prefix and cells"):
         ClinicalStage2(stage1="s", masks={"nothing": 0.7, "prefix": 0.7})
     with pytest.raises(ValueError, match="reconstruction"):
         ClinicalJoint(dataset="d", reconstruction=0)

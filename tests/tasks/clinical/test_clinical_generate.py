@@ -11,12 +11,12 @@ from clinical_flow import small_flow
 from clinical_meds import run_preprocess
 
 from weir.errors import UserError
-from weir.tasks.clinical.bin_context import Context
 from weir.tasks.clinical.bin_decoder import BinDecoder, BinLaw, repeats
 from weir.tasks.clinical.data import ClinicalData
 from weir.tasks.clinical.export import FIRST_SUBJECT, export
 from weir.tasks.clinical.generate import join, pack, synthesise
-from weir.tasks.clinical.grid import BinEvents
+from weir.tasks.clinical.grid import BinEvents, merge, tally
+from weir.tasks.clinical.neighbours import Neighbours, around
 from weir.tasks.clinical.records import Records
 
 
@@ -55,7 +55,7 @@ def test_seeds_repeat_and_differ(tiny_clinical: ClinicalData):
 
 
 def test_counts_are_drawn_by_their_law():
-    decoder = BinDecoder(2, 3, 4, width=8, most=2)
+    decoder = BinDecoder(2, 4, 3, 5, 2, width=8, most=2)
     decoder.excess.copy_(torch.tensor([0.0, 0.0, 1.5]))
     share = torch.tensor([[0.5, 0.5, 1e-9], [1e-9, 1.0, 1e-9], [0.2, 0.3, 0.5]])
     law = BinLaw(share.log().expand(40_000, 3, 3), *torch.zeros(3, 40_000, 3))
@@ -71,12 +71,12 @@ def test_counts_are_drawn_by_their_law():
 
 def test_values_are_repeated_as_often_as_the_law_says(tiny_clinical: ClinicalData):
     flow, train = small_flow(tiny_clinical), tiny_clinical.split("train")
-    torch.nn.init.zeros_(flow.decoder.same.weight)
-    torch.nn.init.constant_(flow.decoder.fade, -20.0)
+    same = slice(3 * flow.codes, None)
+    torch.nn.init.zeros_(flow.decoder.value.weight[same])
 
     def unchanged(logit: float) -> float:
         """Share of the values of c0 that are those of the event before."""
-        torch.nn.init.constant_(flow.decoder.same.bias, logit)
+        torch.nn.init.constant_(flow.decoder.value.bias[same], logit)
         found = flow.synthesise(train.static, train.outcome, train.end, steps=1)
         use = found.code == 1
         record, value = found.set_record[found.event_set[use]], found.value[use]
@@ -85,9 +85,8 @@ def test_values_are_repeated_as_often_as_the_law_says(tiny_clinical: ClinicalDat
         return float((value.diff()[follows] == 0).float().mean())
 
     torch.manual_seed(0)
-    assert (
-        unchanged(20.0) > 0.65
-    )  # all but those of the code's first bin, where it is several times
+    # All but those of the code's first bin, where it is several times.
+    assert unchanged(20.0) > 0.65
     assert unchanged(-20.0) < 0.1
 
 
@@ -100,20 +99,19 @@ def test_repeats_are_found_in_bins():
     found = repeats(events([[], [1.0], [1.0, 1.0], [1.0, 2.0], [], [1.5], [3.0]]))
     assert found.asked.flatten().tolist() == [False, False, True, True, False, True, True]
     assert found.same.flatten().tolist() == [False, False, True, False, False, True, False]
-    assert found.last.flatten().tolist()[5:] == [1.5, 1.5]
 
 
 def test_a_decoder_begins_with_the_rates_of_training(tiny_clinical: ClinicalData):
     flow = small_flow(tiny_clinical)
     torch.nn.init.zeros_(flow.decoder.count.weight)
-    law = flow.decoder(torch.zeros(1, 4), torch.zeros(1, 16))
     train = tiny_clinical.split("train")
-    bins = flow.items(train).batch(torch.arange(len(train)))
-    full = bins.occupied
+    events = tally(merge(train.batch(torch.arange(len(train))), flow.grid), flow.grid, flow.codes)
+    near = around(events, torch.zeros_like(events.count, dtype=torch.bool))
+    here = Neighbours(*(part[:1, 0] for part in near))
+    law = flow.decoder(None, torch.zeros(1, flow.told_width), here, torch.tensor([0]))
     torch.testing.assert_close(
-        law.present[0], (bins.count[full] > 0).float().mean(0), atol=1e-2, rtol=0
+        law.present[0], (events.count > 0).float().mean((0, 1)), atol=1e-2, rtol=0
     )
-    assert isinstance(flow.query(train.batch(torch.arange(2)), full[:2]).context, Context)
 
 
 def test_exported_records_are_read_again_as_they_were(

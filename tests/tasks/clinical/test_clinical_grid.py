@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weir.tasks.clinical.data import ClinicalData
 from weir.tasks.clinical.generate import pack
-from weir.tasks.clinical.grid import Grid, carry_forward, merge, tally
+from weir.tasks.clinical.grid import Grid, carry_forward, merge, show, tally
 from weir.tasks.clinical.records import Records
 
 
@@ -86,3 +87,21 @@ def test_the_last_value_is_carried_with_its_age():
     carried, age = carry_forward(value, has)
     assert carried.flatten().tolist() == [0, 0, 7, 7, 7]
     assert age.flatten().tolist() == [torch.inf, torch.inf, 0, 1, 2]
+
+
+def test_hidden_cells_are_gone_and_their_sets_with_them(tiny_clinical: ClinicalData):
+    records = tiny_clinical.split("train").batch(torch.arange(8))
+    grid = Grid(6, tiny_clinical.schema.horizon_hours)
+    codes = len(tiny_clinical.schema.codes)
+    hidden = torch.zeros(8, 6, codes + 1, dtype=torch.bool)
+    hidden[:, 3:] = True
+    hidden[0, :, 1] = True
+    left = show(records, grid, hidden)
+    whole = tally(merge(records, grid), grid, codes).count
+    found = tally(merge(left, grid), grid, codes).count
+    assert torch.equal(found, whole * ~hidden[..., 1:])
+    # Every set that is left has an event, and events their sets' times.
+    assert left.event_set.unique().tolist() == list(range(len(left.time)))
+    assert bool((grid.bin(left.time) < 3).all())
+    everything = show(records, grid, torch.zeros_like(hidden))
+    assert all(torch.equal(a, b) for a, b in zip(everything, records, strict=True))

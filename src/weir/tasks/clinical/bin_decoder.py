@@ -1,4 +1,4 @@
-"""What happens in a bin: how often each code, and with what values, given latent and context."""
+"""What happens in a bin: how often each code, and with what values, given all that is known."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weir.tasks.clinical.bin_context import Context
 from weir.tasks.clinical.grid import BinEvents, carry_forward
+from weir.tasks.clinical.neighbours import MEMORY, Neighbours
+from weir.tasks.clinical.seqsetvae import LOG_VARIANCE, SetPosterior
 
-NEAR = 0.1
-"""Difference of scores from which on a value counts as another one."""
+FAR = 1e4
+"""Bins after which nothing is left of a value."""
 
 LOW_SD, HIGH_SD = 0.03, 2.0
 """Limits of the deviation of a value's normal score."""
@@ -25,7 +26,7 @@ class BinLaw(NamedTuple):
         counts: `[..., code, most + 1]` logits of 0, 1, ..., `most` or more events.
         mean: `[..., code]` of the normal score of a value of a code that occurs.
         sd: `[..., code]`, likewise.
-        same: `[..., code]` logit that a value is the last one again, for one that lies near.
+        same: `[..., code]` logit that the values are the last one before the bin, again.
     """
 
     counts: Tensor
@@ -39,31 +40,28 @@ class BinLaw(NamedTuple):
         return 1 - self.counts.softmax(-1)[..., 0]
 
 
-class ValueLaw(NamedTuple):
-    """Law of values given the context alone, of codes that the latent does not hold.
-
-    Attributes:
-        mean: `[record, bin, code]` of the normal score.
-        sd: likewise.
-    """
-
-    mean: Tensor
-    sd: Tensor
-
-
 class BinDecoder(nn.Module):
-    """Decoder of the events of whole bins.
+    """Decoder of the events of a bin from the record's code, what is told and the neighbours.
+
+    What a record's code and the last values leave open is not independent from code to code: a
+    panel is measured as a whole, pressures go together. Each bin therefore has noise of its own,
+    inferred in training from the first stage's latent of all its events.
+
+    Without a code the decoder answers another question: the law of each single value given what is
+    shown on both sides. Many are asked at once then, so that nothing can be known of what is made.
 
     The decoder of the first stage is of single sets and has a Poisson law of counts, which is too
-    wide for what is measured once in every bin: here counts are categorical, up to `most`. And a
-    code's value in a bin is known from its latent only if that code is in it; for the others there
-    is the law of values given the context, see `RecordFlow.fill`.
+    wide for what is measured once in every bin: here counts are categorical, up to `most`.
 
     Args:
-        d_latent: of the first stage.
+        code: width of a record's code.
+        told: width of what is told of a record.
         codes: number of known codes.
-        context: width of the context's tokens.
+        bins: of the grid.
+        d_latent: of the first stage.
         width: hidden width.
+        layers: residual layers.
+        noise: width of a bin's own noise.
         most: count from which on counts are one class.
     """
 
@@ -71,22 +69,38 @@ class BinDecoder(nn.Module):
     valued: Tensor
 
     def __init__(
-        self, d_latent: int, codes: int, context: int, *, width: int, most: int = 3
+        self,
+        code: int,
+        told: int,
+        codes: int,
+        bins: int,
+        d_latent: int,
+        *,
+        width: int = 192,
+        layers: int = 2,
+        noise: int = 8,
+        most: int = 3,
     ) -> None:
         super().__init__()
-        self.codes, self.most = codes, most
-        self.body = nn.Sequential(
-            nn.Linear(d_latent + context, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
+        self.codes, self.most, self.bins, self.noise = codes, most, bins, noise
+        self.code = nn.Linear(code, width)
+        self.no_code = nn.Parameter(torch.zeros(width))
+        self.told = nn.Linear(told, width)
+        self.neighbours = nn.Linear(8 * codes, width)
+        self.own = nn.Linear(noise, width, bias=False)
+        self.place = nn.Parameter(0.02 * torch.randn(bins, width))
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU())
+            for _ in range(layers)
         )
         self.count = nn.Linear(width, codes * (most + 1))
-        self.value = nn.Linear(width, 2 * codes)
-        self.same = nn.Linear(width, codes)
-        self.fade = nn.Parameter(torch.zeros(codes))
-        self.context_value = nn.Linear(context, 3 * codes)
+        self.value = nn.Linear(width, 4 * codes)
+        nn.init.zeros_(self.value.weight)
+        nn.init.zeros_(self.value.bias)
         self.log_pace = nn.Parameter(torch.zeros(codes))
-        for layer in (self.value, self.context_value, self.same):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        self.posterior = nn.Sequential(
+            nn.Linear(d_latent + told, 96), nn.GELU(), nn.Linear(96, 2 * noise)
+        )
         self.register_buffer("excess", torch.zeros(codes))
         self.register_buffer("valued", torch.ones(codes))
 
@@ -100,7 +114,7 @@ class BinDecoder(nn.Module):
         total = torch.zeros(self.codes, self.most + 1, dtype=torch.float64)
         over, number, valued = torch.zeros(3, self.codes, dtype=torch.float64)
         for piece in events:
-            count = piece.count[piece.count.sum(-1) > 0].cpu()
+            count = piece.count.flatten(0, 1).cpu()
             for k in range(self.most):
                 total[:, k] += (count == k).sum(0)
             many = count >= self.most
@@ -113,43 +127,58 @@ class BinDecoder(nn.Module):
         share = (total + 0.5) / (total + 0.5).sum(1, keepdim=True)
         self.count.bias.copy_(share.log().flatten())
 
-    def forward(self, latent: Tensor, token: Tensor) -> BinLaw:
-        """The law of bins.
+    def infer(self, latent: Tensor, told: Tensor) -> SetPosterior:
+        """Laws of the bins' own noise, `[..., noise]`.
 
         Args:
-            latent: `[..., d_latent]` standardised.
-            token: `[..., context]`, broadcastable to the latent's axes.
+            latent: `[..., d_latent]` of all events of each bin; 0 for none.
+            told: `[..., told]`.
         """
-        token = token.expand(*latent.shape[:-1], token.shape[-1])
-        hidden = self.body(torch.cat([latent, token], -1))
+        mean, log_variance = self.posterior(torch.cat([latent, told], -1)).chunk(2, -1)
+        return SetPosterior(mean, log_variance.clamp(*LOG_VARIANCE))
+
+    def forward(
+        self,
+        code: Tensor | None,
+        told: Tensor,
+        neighbours: Neighbours,
+        place: Tensor,
+        own: Tensor | None = None,
+    ) -> BinLaw:
+        """The law of bins; leading axes broadcast.
+
+        Args:
+            code: `[..., code]`; None asks for single values given what is shown.
+            told: `[..., told]`.
+            neighbours: `[..., code]` each.
+            place: `[...]` int64, numbers of the bins.
+            own: `[..., noise]`, with a code only.
+        """
+        hidden = self.neighbours(neighbours.features(self.bins)) + self.place[place]
+        hidden = hidden + self.told(told)
+        hidden = hidden + (self.no_code if code is None else self.code(code))
+        if own is not None:
+            hidden = hidden + self.own(own)
+        hidden = functional.gelu(hidden)
+        for layer in self.layers:
+            hidden = hidden + layer(hidden)
         counts = self.count(hidden).unflatten(-1, (self.codes, self.most + 1))
-        mean, spread = self.value(hidden).chunk(2, -1)
-        return BinLaw(counts, mean, _sd(spread), self.same(hidden))
+        moved, spread, gate, same = self.value(hidden).chunk(4, -1)
+        mean = self._carried(neighbours, gate) + moved
+        return BinLaw(counts, mean, LOW_SD + (HIGH_SD - LOW_SD) * torch.sigmoid(spread), same)
 
-    def from_context(self, context: Context) -> ValueLaw:
-        """The law of values given what is shown: near those next to it, at the level far away.
-
-        The mean begins as that of an Ornstein-Uhlenbeck process about the record's level, with a
-        pace for each code; the token moves it from there.
-        """
-        moved, spread, gate = self.context_value(context.token).chunk(3, -1)
-        carried, pace = context.carried, self.log_pace.exp()
-        # Powers of exp(-age): another pace of fading. Zero to any power stays zero.
-        past, future = carried.fresh**pace, carried.near**pace
-        weight = past + future
-        beside = (past * carried.before + future * carried.after) / weight.clamp_min(1e-6)
-        bound = 1 - (1 - past) * (1 - future)
-        share = torch.sigmoid(gate + 2) * bound
-        return ValueLaw(torch.lerp(carried.level, beside, share) + moved, _sd(spread))
-
-    def repeats(self, law: BinLaw, last: Tensor) -> Tensor:
-        """Logit `[..., code]` that a bin's values are `last` again, the last score before it.
-
-        Many values are charted unchanged. The further the law's mean is from the last value, the
-        less likely that is.
-        """
-        apart = (law.mean.detach() - last).abs()
-        return law.same - functional.softplus(self.fade) * (apart / NEAR).log1p()
+    def _carried(self, neighbours: Neighbours, gate: Tensor) -> Tensor:
+        """As an Ornstein-Uhlenbeck process about the record's level, with a pace for each code:
+        near the values beside it, at the level far away."""
+        pace = self.log_pace.exp() / MEMORY
+        # Not infinite, whose gradient would be NaN.
+        past, future = (
+            torch.exp(-age.clamp_max(FAR) * pace) for age in (neighbours.past, neighbours.future)
+        )
+        beside = past * neighbours.before + future * neighbours.after
+        beside = beside / (past + future).clamp_min(1e-6)
+        share = torch.sigmoid(gate + 2) * (1 - (1 - past) * (1 - future))
+        return torch.lerp(neighbours.level, beside, share)
 
     def draw_counts(self, law: BinLaw, generator: torch.Generator | None = None) -> Tensor:
         """Counts `[..., code]` int64."""
@@ -166,48 +195,41 @@ class BinDecoder(nn.Module):
         return share @ number + share[..., -1] * self.excess
 
 
-def _sd(spread: Tensor) -> Tensor:
-    return LOW_SD + (HIGH_SD - LOW_SD) * torch.sigmoid(spread)
-
-
 def count_loss(law: BinLaw, events: BinEvents) -> Tensor:
-    """Negative log likelihood of counts, `[record, bin, code]`; leading axes as the law's."""
+    """Negative log likelihood of counts, `[..., code]`."""
     most = law.counts.shape[-1] - 1
     target = events.count.long().clamp_max(most)
-    log_share = law.counts.log_softmax(-1)
-    return -log_share.gather(-1, target[..., None])[..., 0]
+    return -law.counts.log_softmax(-1).gather(-1, target[..., None])[..., 0]
 
 
-def value_loss(mean: Tensor, sd: Tensor, events: BinEvents) -> Tensor:
-    """Negative log likelihood of the scores of all values, up to a constant, `[record, bin, code]`.
+def value_loss(law: BinLaw, events: BinEvents) -> Tensor:
+    """Negative log likelihood of the scores of all values, up to a constant, `[..., code]`.
 
     Sums are enough for a Gaussian.
     """
     n = events.values
-    square = events.square - 2 * mean * events.total + n * mean * mean
-    return n * sd.log() + square.clamp_min(0) / (2 * sd * sd)
+    square = events.square - 2 * law.mean * events.total + n * law.mean * law.mean
+    return n * law.sd.log() + square.clamp_min(0) / (2 * law.sd * law.sd)
 
 
 class Repeats(NamedTuple):
-    """Which bins' values are the last ones before them, again.
+    """Which bins' values are the last one before them, again.
 
     Attributes:
-        last: `[record, bin, code]` mean score of the latest earlier bin with a value; 0 for none.
         asked: `[record, bin, code]` bool: there are a value and an earlier one.
-        same: `[record, bin, code]` bool: all values of the bin are `last`.
+        same: `[record, bin, code]` bool: all values of the bin are the last one.
     """
 
-    last: Tensor
     asked: Tensor
     same: Tensor
 
 
 def repeats(events: BinEvents) -> Repeats:
-    """Which values are repeated, from bin to bin."""
+    """Which values are repeated, from bin to bin: many are charted unchanged."""
     has = events.values > 0
     carried, age = carry_forward(events.mean, has)
     last = torch.cat([torch.zeros_like(carried[:, :1]), carried[:, :-1]], 1)
     before = torch.cat([torch.zeros_like(has[:, :1]), age[:, :-1].isfinite()], 1)
     spread = events.square / events.values.clamp_min(1) - events.mean.square()
     same = ((events.mean - last).abs() < 1e-4) & (spread < 1e-5)
-    return Repeats(last, has & before, has & before & same)
+    return Repeats(has & before, has & before & same)

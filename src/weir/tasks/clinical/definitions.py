@@ -116,6 +116,19 @@ DEFINITIONS: dict[str, Definition] = {
         _VALUES,
         "lower",
     ),
+    "single_crps": Definition(
+        "single values' CRPS",
+        "as the forecast's, of a random fifth of the single values given all others, those at the "
+        "same time as well",
+        _VALUES,
+        "lower",
+    ),
+    "single_rmse": Definition(
+        "single values' RMSE",
+        "root mean squared error of the mean over the same values",
+        _VALUES,
+        "lower",
+    ),
     "tstr_auroc": Definition(
         "AUROC, trained on synthetic",
         "AUROC on real records of boosting trained on as many synthetic records as there are "

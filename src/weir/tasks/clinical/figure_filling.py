@@ -45,7 +45,7 @@ def filling(rows: Sequence[Entry]) -> Figure | None:
 
 
 def filled_codes(rows: Sequence[Entry]) -> Figure | None:
-    """Error of the best models by code, forecasts and imputations."""
+    """Error of the best models by code, in each use."""
     best = shown(rows, METRIC, definitions(rows))
     tables = {
         row.node: averaged(row, "filled_codes", ["use", "code"], ["values", "crps"]) for row in best
@@ -54,7 +54,7 @@ def filled_codes(rows: Sequence[Entry]) -> Figure | None:
     if not best:
         return None
     views = []
-    for use in ("forecast", "imputation"):
+    for use in ("forecast", "imputation", "single values"):
         parts = [tables[row.node][tables[row.node]["use"] == use] for row in best]
         parts = [part.set_index("code") for part in parts]
         order = parts[0].nlargest(CODES, "values", keep="first")["crps"].sort_values().index

@@ -38,7 +38,7 @@ from weir.tasks.clinical.figure_training import monitor, training
 
 FAMILIES = {
     RISK: ("auroc", "auprc", "brier", "calibration_error", "nll"),
-    FILLING: ("fill_crps", "fill_energy", "forecast_rmse", "impute_rmse"),
+    FILLING: ("fill_crps", "fill_energy", "forecast_rmse", "impute_rmse", "single_rmse"),
     SYNTHETIC: ("tstr_auroc", "tstr_gap", "c2st_auc", "privacy"),
 }
 """Metrics of each main table; models are ranked by the first that one of them has."""

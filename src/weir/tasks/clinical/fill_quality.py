@@ -1,10 +1,10 @@
-"""Scores of models that fill in hidden bins: forecasts and imputations against what was measured.
+"""Scores of models that fill in what is hidden: forecasts and imputations against measured values.
 
 Tables that it writes into `details`:
 
 | table | columns |
 |---|---|
-| `filled_codes` | use (forecast, imputation), code, values, rmse, crps |
+| `filled_codes` | use (forecast, imputation, single values), code, values, rmse, crps |
 | `filled` | record, code, hour, kind (shown, true, low, lower, middle, upper, high), value: of |
 | | some records, in clinical units; quantiles .05 to .95 of the samples |
 """
@@ -34,7 +34,7 @@ FORECAST = 0.25
 """Share of the grid, at its end, that is forecast from the rest."""
 
 IMPUTE = 0.2
-"""Share of the bins that is imputed from the others."""
+"""Share of the bins, or of the single values, that is imputed from the others."""
 
 SAMPLES = 32
 """Most samples of each record: a sample is of all its values."""
@@ -42,7 +42,7 @@ SAMPLES = 32
 BATCH = 64
 SHOWN_RECORDS, SHOWN_CODES = 6, 4
 QUANTILES = {"low": 0.05, "lower": 0.25, "middle": 0.5, "upper": 0.75, "high": 0.95}
-USES = ("forecast", "imputation")
+USES = ("forecast", "imputation", "single values")
 
 
 def evaluate_fill(
@@ -53,9 +53,10 @@ def evaluate_fill(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """Score forecasts of the last quarter of the grid, and imputations of a fifth of the bins.
+    """Score forecasts of the last quarter of the grid, and imputations of a fifth of the bins and
+    of a fifth of the single values.
 
-    All models see the same hidden bins if their grids are the same.
+    The same is hidden from all models whose grids are the same.
 
     Returns:
         metrics, protocol, seconds, latency_ms, nfe and quality_curve, for `evaluation.json`.
@@ -70,13 +71,14 @@ def evaluate_fill(
     for use, (pooled, _) in found.items():
         if not pooled.values:
             raise UserError(
-                f"evaluate: no record of the {config.split} split has a value in a bin hidden for "
+                f"evaluate: no record of the {config.split} split has a value that is hidden for "
                 f"{use}; take a grid that ends with the records (`grid.hours`)"
             )
     _codes(found, data).to_parquet(details / "filled_codes.parquet", index=False)
     _shown(run, config.steps).to_parquet(details / "filled.parquet", index=False)
-    (forecast, seconds), (imputed, more) = found["forecast"], found["imputation"]
-    ahead, between = forecast.scores(), imputed.scores()
+    forecast, imputed, single = (found[use][0] for use in USES)
+    ahead, between, one = (pooled.scores() for pooled in (forecast, imputed, single))
+    seconds = found["forecast"][1]
     points = [_point(model, config, config.steps, ahead, seconds, len(run.records))]
     for steps in config.quality_steps if stepped else []:
         if steps != config.steps:
@@ -91,6 +93,8 @@ def evaluate_fill(
             "forecast_rmse": ahead["rmse"],
             "impute_crps": between["crps"],
             "impute_rmse": between["rmse"],
+            "single_crps": one["crps"],
+            "single_rmse": one["rmse"],
         },
         "protocol": {
             "split": config.split,
@@ -102,24 +106,26 @@ def evaluate_fill(
             "imputed_share": IMPUTE,
             "forecast_values": forecast.values,
             "imputed_values": imputed.values,
+            "single_values": single.values,
             "samples": run.samples,
             "steps": config.steps,
             "solver": config.solver,
         },
-        "seconds": seconds + more,
+        "seconds": sum(took for _, took in found.values()),
         "latency_ms": points[0]["latency_ms"],
         "nfe": points[0]["nfe"],
         "quality_curve": sorted(points, key=lambda p: p["nfe"]) if stepped else [],
     }
 
 
-def hidden_bins(use: str, records: int, grid: Grid, seed: int) -> Tensor:
-    """What is hidden of each record, `[record, bin]` bool, on the CPU."""
+def hidden_cells(use: str, records: int, grid: Grid, codes: int, seed: int) -> Tensor:
+    """What is hidden of each record, on the CPU, as `Filler.fill` takes it."""
     if use == "forecast":
         late = max(1, round(FORECAST * grid.bins))
         return (torch.arange(grid.bins) >= grid.bins - late).expand(records, -1)
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(records, grid.bins, generator=generator) < IMPUTE
+    shape = (records, grid.bins) if use == "imputation" else (records, grid.bins, codes + 1)
+    return torch.rand(shape, generator=generator) < IMPUTE
 
 
 class _Run:
@@ -137,7 +143,7 @@ class _Run:
 
     def score(self, use: str, steps: int) -> tuple[Pooled, float]:
         """Errors over all records, and the seconds that filling in took."""
-        hidden = hidden_bins(use, len(self.records), self.grid, self.seed)
+        hidden = hidden_cells(use, len(self.records), self.grid, self.codes, self.seed)
         progress = Progress(f"evaluate {use}", len(self.records), noun="record")
         pooled, seconds = Pooled(), 0.0
         for items in torch.arange(len(self.records)).split(BATCH):
@@ -213,7 +219,7 @@ def _shown(run: _Run, steps: int) -> pd.DataFrame:
     """Forecasts of a few records and codes with the most values, as points of lines and bands."""
     table = run.records
     chosen = torch.linspace(0, len(table) - 1, min(len(table), 40)).long().unique()
-    hidden = hidden_bins("forecast", len(chosen), run.grid, run.seed)
+    hidden = hidden_cells("forecast", len(chosen), run.grid, run.codes, run.seed)
     filled, truth, _ = run.fill(chosen, hidden, steps)
     filled = type(filled)(*(field.cpu() for field in filled))
     has = (truth.values > 0).cpu()

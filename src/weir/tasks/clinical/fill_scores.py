@@ -13,7 +13,7 @@ from weir.tasks.clinical.grid import BinEvents
 
 
 class FillErrors(NamedTuple):
-    """Errors of one batch; a value is a code's mean over its events in a hidden bin.
+    """Errors of one batch; a value is a code's mean over its hidden events in a bin.
 
     Attributes:
         code: `[value]` int64, from 0.
@@ -40,7 +40,7 @@ def fill_errors(filled: Filled, truth: BinEvents) -> FillErrors:
         filled: hidden bins of a batch; at least two samples.
         truth: all bins of the same batch.
     """
-    has = truth.values[filled.record, filled.bin] > 0
+    has = (truth.values[filled.record, filled.bin] > 0) & filled.asked
     true = truth.mean[filled.record, filled.bin]
     row, code = has.nonzero(as_tuple=True)
     y = true[row, code]

@@ -1,4 +1,4 @@
-"""What models that fill in hidden bins return."""
+"""What models that fill in hidden bins and cells return."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from weir.tasks.clinical.records import Records
 
 
 class Filled(NamedTuple):
-    """Hidden bins of some records, filled in; values are standardised as `Records.value` is.
+    """Bins of some records in which something was hidden, filled in.
+
+    Values are standardised as `Records.value` is.
 
     Attributes:
         record: `[hidden]` int64, number of the record in the batch, ascending.
         bin: `[hidden]` int64, ascending within a record.
+        asked: `[hidden, code]` bool, which codes were hidden there.
         mean: `[hidden, code]`, expected value of a code if measured in the bin.
         samples: `[hidden, sample, code]`, such values, codes of one sample drawn together.
         rate: `[hidden, code]`, expected events.
@@ -24,13 +27,14 @@ class Filled(NamedTuple):
 
     record: Tensor
     bin: Tensor
+    asked: Tensor
     mean: Tensor
     samples: Tensor
     rate: Tensor
 
 
 class Filler(Protocol):
-    """A model that fills in hidden bins of its grid."""
+    """A model that fills in what is hidden on its grid."""
 
     grid: Grid
 
@@ -44,13 +48,14 @@ class Filler(Protocol):
         solver: str | None = None,
         generator: torch.Generator | None = None,
     ) -> Filled:
-        """Values and events of the bins `hidden`, `[record, bin]` bool, given the others.
+        """Values and events of hidden bins or cells, given the others.
 
-        Bins after a record's end are never filled; neither outcome nor hidden bins are looked at.
+        Bins after a record's end are never filled; neither outcome nor what is hidden is looked
+        at.
 
         Args:
             records: a batch.
-            hidden: `[record, bin]` bool.
+            hidden: `[record, bin]` bool, or `[record, bin, code]` with unknown codes' column first.
             samples: draws of each bin's values.
             steps: solver steps of a flow, jumps of a student; others ignore it.
             solver: solver of a flow that is no student; others ignore it.

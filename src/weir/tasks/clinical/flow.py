@@ -1,4 +1,4 @@
-"""The flow of a record: latents of the bins of a grid, given whatever is shown of them."""
+"""The flow of a record: its code given what is shown of it, and its bins one after the other."""
 
 from __future__ import annotations
 
@@ -6,66 +6,54 @@ import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from weir.flows.model import FlowModel
 from weir.flows.paths import Path, PathName
-from weir.flows.solvers import SolverName, require_finite
-from weir.tasks.clinical.bin_context import BinContext, Carried, Context
-from weir.tasks.clinical.bin_data import BinBatch, BinSet, bin_batch, bin_set, known_codes
+from weir.flows.solvers import SolverName
+from weir.networks.modulated import ModulatedMLP
 from weir.tasks.clinical.bin_decoder import BinDecoder
-from weir.tasks.clinical.bin_masks import Masks
-from weir.tasks.clinical.bin_network import BinVelocity
 from weir.tasks.clinical.filled import Filled
+from weir.tasks.clinical.flow_data import FlowSet, Query, QuerySet, flow_set
+from weir.tasks.clinical.flow_fill import fill
 from weir.tasks.clinical.generate import STAMPS, synthesise
-from weir.tasks.clinical.grid import Grid
+from weir.tasks.clinical.grid import Grid, show
 from weir.tasks.clinical.marginals import Marginals
+from weir.tasks.clinical.masks import Masks
+from weir.tasks.clinical.record_code import RecordCode
 
 if TYPE_CHECKING:
     from weir.tasks.clinical.records import Records, RecordSet
     from weir.tasks.clinical.seqsetvae import SeqSetVAE
 
-BLUR = 0.25
-"""Deviation of the noise on the channel that says whether a bin holds events: 1 or -1."""
 
-QUERY_SEED = 0
-"""Of the masks of a teacher's queries."""
+LOG_SD = (-3.0, 1.0)
+"""Range of the logarithm of a regression's deviation."""
 
 
-class BinCondition(NamedTuple):
-    """What the flow of a record depends on; axis 0 is the record.
+class Told(NamedTuple):
+    """What the flow and the decoder are told of each record.
 
     Attributes:
-        token: `[record, bin, context]`.
-        known: `[record, bin]` bool: shown, or after the record's end.
-        event: `[record, bin, d_latent + 1]` of known bins, standardised.
-        before: `[record, bin, code]`, see `bin_context.Carried`; likewise the others.
+        vector: `[record, told]`.
+        mean: `[record, code]`, the code's by regression, standardised.
+        sd: `[record, code]`, likewise.
     """
 
-    token: Tensor
-    known: Tensor
-    event: Tensor
-    before: Tensor
-    fresh: Tensor
-    after: Tensor
-    near: Tensor
-    level: Tensor
-    sure: Tensor
-
-    @property
-    def context(self) -> Context:
-        """What the decoder looks at."""
-        return Context(self.token, Carried(*self[-len(Carried._fields) :]))
+    vector: Tensor
+    mean: Tensor
+    sd: Tensor
 
 
 class RecordFlow(FlowModel):
-    """Joint law of what happens in the hidden bins of a record, given the shown ones.
+    """Law of the hidden cells of a record on a grid of bins and codes, given the shown ones.
 
-    An event of the flow is `[bin, d_latent + 1]`: the standardised latent that the first stage
-    gives to the set of all events of a bin, and whether there are any. Shown bins are no noise but
-    keep their latents; the velocity is zero there. In empty bins the latent is white noise, which
-    asks nothing of the flow. One model makes new records (nothing shown), forecasts (the beginning
-    shown) and imputes (some bins hidden), since its masks in training were of all three kinds.
+    A record has a code, which its representation by the first stage gives. The flow is the law of
+    the code given static features, whatever is shown and, if told, the outcome: of what a Gaussian
+    regression on these leaves of it. Bins follow one another: the events of each depend on the
+    code, on the values next to it, and on noise of its own (`BinDecoder`). One model makes new
+    records (nothing shown), forecasts (the beginning shown) and imputes (some bins or cells
+    hidden), since its masks in training were of all kinds.
 
     The first stage is part of the model, so that one folder holds all that sampling needs.
 
@@ -76,18 +64,17 @@ class RecordFlow(FlowModel):
         path: probability path.
         masks: what is hidden in training.
         frozen: keep the first stage as it is, without gradient and in evaluation mode.
-        width: width of both networks.
-        layers: blocks of the velocity network.
-        context_layers: blocks of the context network.
-        heads: attention heads of both.
-        dropout: dropout of both.
+        code: width of a record's code.
+        noise: width of a bin's own noise.
+        width: hidden width of all networks.
+        layers: residual layers of the velocity and of the decoder.
+        dropout: of the velocity's layers.
         most: see `BinDecoder`.
     """
 
-    latent_mean: Tensor
-    latent_sd: Tensor
     stamps: Tensor
     steps = 8
+    told_width = 64
 
     def __init__(
         self,
@@ -98,34 +85,45 @@ class RecordFlow(FlowModel):
         path: PathName = "linear",
         masks: Masks | None = None,
         frozen: bool = True,
-        width: int = 96,
-        layers: int = 3,
-        context_layers: int = 2,
-        heads: int = 4,
+        code: int = 48,
+        noise: int = 8,
+        width: int = 192,
+        layers: int = 2,
         dropout: float = 0.0,
         most: int = 3,
     ) -> None:
         super().__init__()
-        self.event = (grid.bins, vae.d_latent + 1)
+        self.event = (code,)
         self.vae, self.grid, self.frozen = vae, grid, frozen
-        self.codes = known_codes(vae)
+        self.codes = vae.codes - 1  # the first stage also counts the unknown one
         self.path = Path(path)
         self.masks = Masks() if masks is None else masks
-        shape = {"width": width, "heads": heads, "dropout": dropout}
+        told = self.told_width
         self.marginals = Marginals(self.codes)
-        self.context = BinContext(
-            vae.d_latent,
-            self.codes,
-            static,
-            grid.bins,
-            grid.hours,
-            layers=context_layers,
-            **shape,
+        self.code = RecordCode(vae.features, code, width=width)
+        # Beside the representation: the shown share, static features, end, and outcome in 3 cases.
+        self.teller = nn.Sequential(
+            nn.Dropout(0.1),
+            nn.Linear(vae.features + static + 5, width),
+            nn.GELU(),
+            nn.Linear(width, told),
+            nn.LayerNorm(told),
         )
-        self.network = BinVelocity(vae.d_latent + 1, width, grid.bins, layers=layers, **shape)
-        self.decoder = BinDecoder(vae.d_latent, self.codes, width, width=2 * width, most=most)
-        self.register_buffer("latent_mean", torch.zeros(vae.d_latent))
-        self.register_buffer("latent_sd", torch.ones(vae.d_latent))
+        self.regression = nn.Linear(told, 2 * code)
+        nn.init.zeros_(self.regression.weight)
+        nn.init.zeros_(self.regression.bias)
+        self.network = ModulatedMLP(code, told, code, width=width, layers=layers, dropout=dropout)
+        self.decoder = BinDecoder(
+            code,
+            told,
+            self.codes,
+            grid.bins,
+            vae.d_latent,
+            width=width,
+            layers=layers,
+            noise=noise,
+            most=most,
+        )
         # Time stamps of a bin of 0, 1, 2, ... events, on average.
         self.register_buffer("stamps", torch.arange(STAMPS, dtype=torch.float32))
         if frozen:
@@ -138,72 +136,85 @@ class RecordFlow(FlowModel):
         if self.frozen:
             self.vae.eval()
         if self.student:
-            self.context.eval()
-            self.decoder.eval()
+            for part in self._kept:
+                part.eval()
         return self
+
+    @property
+    def _kept(self) -> tuple[nn.Module, ...]:
+        """What a student takes over from its teacher."""
+        return self.code, self.teller, self.regression, self.decoder
 
     def as_student(self) -> RecordFlow:
         """A copy with a step-size input that does nothing yet; only its velocity is trained."""
         student = copy.deepcopy(self)
         student.network.add_step()
         student.student = student.frozen = True
-        # Contexts stay the teacher's: outputs were made with them, and the decoder reads them.
-        for part in (student.vae, student.context, student.decoder):
+        # The rest stays the teacher's: outputs were made with it.
+        for part in (
+            student.vae,
+            student.code,
+            student.teller,
+            student.regression,
+            student.decoder,
+        ):
             part.requires_grad_(False)
         return student.train(self.training)
 
-    def items(self, data: RecordSet) -> BinSet:
-        """The records as latents; what is hidden is drawn anew for every batch."""
-        return bin_set(self.vae, data, self.grid, self.marginals, self.masks)
+    def items(self, data: RecordSet) -> FlowSet:
+        """The records and what the first stage says of them; masks are drawn for every batch."""
+        return flow_set(self.vae, data, self.grid, self.masks)
 
-    def queries(self, data: RecordSet) -> BinSet:
-        """The same, but what is hidden of a record is always the same."""
-        return bin_set(self.vae, data, self.grid, self.marginals, self.masks, seed=QUERY_SEED)
+    def queries(self, data: RecordSet) -> QuerySet:
+        """The records, of each of which the same is hidden every time."""
+        return QuerySet(data, self.grid, self.codes + 1, self.masks)
 
-    def standardise(self, latent: Tensor) -> Tensor:
-        """Latents `[..., d_latent]` in units of their spread over bins."""
-        return (latent - self.latent_mean) / self.latent_sd
+    def condition(self, batch: Query) -> Told:
+        """What is told of each record; hidden cells are not looked at, nor outcomes not told."""
+        records, hidden, told = batch
+        known = records.outcome.new_full(records.outcome.shape, -1.0)
+        outcome = torch.where(told, records.outcome, known)
+        inside = self.grid.inside(records.end)
+        shown = (~hidden[..., 1:] & inside[..., None]).sum((1, 2)) / (
+            inside.sum(1).clamp_min(1) * self.codes
+        )
+        seen = self.vae.represent(show(records, self.grid, hidden))
+        return self.tell(seen, shown, records.static, records.end, outcome)
 
-    def condition(self, batch: BinBatch) -> BinCondition:
-        """What is told of each record; hidden bins are not looked at."""
-        return self.told(batch, self.standardise(batch.mean))
-
-    def told(self, batch: BinBatch, latent: Tensor) -> BinCondition:
-        """The same with latents `[record, bin, d_latent]` that were standardised before."""
-        inside = self.grid.inside(batch.end)
-        shown = inside & ~batch.hidden
-        full = shown & batch.occupied
-        context = self.context(batch, latent, inside)
-        event = torch.cat([latent * full[..., None], 2.0 * full[..., None] - 1], -1)
-        return BinCondition(context.token, ~inside | shown, event, *context.carried)
-
-    def colour(self, white: Tensor, condition: BinCondition) -> Tensor:
-        """White noise in hidden bins, the record's own latents in the others."""
-        return torch.where(_wide(condition.known), condition.event[:, None], white)
-
-    def velocity(
-        self, x: Tensor, t: Tensor, condition: BinCondition, step: Tensor | None = None
-    ) -> Tensor:
-        """The Gaussian's velocity plus the network's, in hidden bins."""
-        learnt = self.network(x, t, condition.token, step)
-        gain = self.path.gaussian_gain(t, step)
-        moved = learnt + gain.reshape(gain.shape + (1,) * (x.ndim - gain.ndim)) * x
-        return moved.masked_fill(_wide(condition.known), 0.0)
-
-    def decode(self, x: Tensor, condition: BinCondition) -> Tensor:
-        """Latents as the first stage has them; the last channel is 1 or -1, as there are events."""
-        latent = x[..., :-1] * self.latent_sd + self.latent_mean
-        return torch.cat([latent, torch.where(x[..., -1:] > 0, 1.0, -1.0)], -1)
-
-    def query(self, records: Records, hidden: Tensor, told: Tensor | None = None) -> BinCondition:
-        """The condition of a batch of records.
+    def tell(
+        self, seen: Tensor | None, shown: Tensor, static: Tensor, end: Tensor, outcome: Tensor
+    ) -> Told:
+        """What is told of records.
 
         Args:
-            records: a batch.
-            hidden: `[record, bin]` bool.
-            told: `[record]` bool, whose outcome is told; None for nobody's.
+            seen: `[record, features]` representation of what is shown; None if nothing is.
+            shown: `[record]` share of the cells.
+            static: `[record, static]`.
+            end: `[record]` hours.
+            outcome: `[record]` 0, 1 or -1 for not told.
         """
-        return self.condition(bin_batch(records, self.grid, self.marginals, self.vae, hidden, told))
+        if seen is None:
+            seen = static.new_zeros(len(static), self.vae.features)
+        seen = seen * (shown > 0)[:, None]
+        cases = torch.stack([outcome == case for case in (-1.0, 0.0, 1.0)], -1).to(seen)
+        rest = [shown[:, None], static, (end / self.grid.hours)[:, None], cases]
+        vector = self.teller(torch.cat([seen, *rest], -1))
+        mean, log_sd = self.regression(vector).chunk(2, -1)
+        return Told(vector, mean, log_sd.clamp(*LOG_SD).exp())
+
+    def colour(self, white: Tensor, condition: Told) -> Tensor:
+        """White noise is the source."""
+        return white
+
+    def velocity(self, x: Tensor, t: Tensor, condition: Told, step: Tensor | None = None) -> Tensor:
+        """The Gaussian's velocity plus the network's."""
+        gain = self.path.gaussian_gain(t, step)
+        moved = gain.reshape(gain.shape + (1,) * (x.ndim - gain.ndim)) * x
+        return self.network(x, t, condition.vector, step) + moved
+
+    def decode(self, x: Tensor, condition: Told) -> Tensor:
+        """Codes as `RecordCode` has them."""
+        return self.code.restore(condition.mean[:, None] + condition.sd[:, None] * x)
 
     @property
     def has_head(self) -> bool:
@@ -227,7 +238,6 @@ class RecordFlow(FlowModel):
         """New records, see `weir.tasks.clinical.generate.synthesise`."""
         return synthesise(self, static, outcome, end, generator, steps=steps, solver=solver)
 
-    @torch.no_grad()
     def fill(
         self,
         records: Records,
@@ -238,34 +248,5 @@ class RecordFlow(FlowModel):
         solver: SolverName | None = None,
         generator: torch.Generator | None = None,
     ) -> Filled:
-        """See `weir.tasks.clinical.filled.Filler.fill`.
-
-        The law of each single value is the context's, which training fits to that very question; a
-        sample's latent holds the code only if it was measured there. How the values of one sample
-        go together is the flow's: of each value the draws of the context's law are dealt to the
-        samples in the order of the values that these decode to, measured or not (ensemble copula
-        coupling; Schefzik et al. 2013). Of a single value the draws are independent.
-
-        Raises:
-            WeirError: a value is not finite.
-        """
-        condition = self.query(records, hidden)
-        x = self.source(condition, samples, generator)
-        x = self.transport(x, condition, steps=steps, solver=solver).final
-        record, place = (~condition.known).nonzero(as_tuple=True)
-        x = x[record, :, place]  # [hidden, sample, d_latent + 1]
-        law = self.decoder(x[..., :-1], condition.token[record, place][:, None])
-        alone = self.decoder.from_context(condition.context)
-        mean, sd = (part[record, place] for part in alone)
-        white = torch.empty_like(law.mean).normal_(generator=generator)
-        rank = (law.mean + law.sd * white).argsort(1).argsort(1)
-        draws = white.normal_(generator=generator).sort(1).values.gather(1, rank)
-        score = mean[:, None] + sd[:, None] * draws
-        values = require_finite(self.marginals.dense_values(score), "filled value", "in fill")
-        rate = (self.decoder.expected_counts(law) * (x[..., -1:] > 0)).mean(1)
-        return Filled(record, place, self.marginals.expected(mean, sd), values, rate)
-
-
-def _wide(known: Tensor) -> Tensor:
-    """`[record, bin]` as `[record, 1, bin, 1]`."""
-    return known[:, None, :, None]
+        """Hidden bins or cells filled in, see `weir.tasks.clinical.flow_fill.fill`."""
+        return fill(self, records, hidden, samples, steps=steps, solver=solver, generator=generator)

@@ -13,7 +13,7 @@ from weir.config.training import Training
 class Bins(Config):
     """The regular grid on which a record is modelled, from its origin on."""
 
-    bins: PositiveInt = Field(24, ge=2, description="Number of bins.")
+    bins: PositiveInt = Field(48, ge=2, description="Number of bins.")
     hours: PositiveFloat | None = Field(
         None,
         description="Hours that they cover; null: as many as the longest training record has.",
@@ -24,13 +24,14 @@ class MaskShares(Config):
     """What a record shows of itself in training; the rest is to be generated."""
 
     nothing: float = Field(
-        0.35, ge=0, le=1, description="Share of the records that show nothing: new records."
+        0.3, ge=0, le=1, description="Share of the records that show nothing: new records."
     )
-    prefix: float = Field(
-        0.35,
+    prefix: float = Field(0.3, ge=0, le=1, description="Share that shows its beginning: forecasts.")
+    cells: float = Field(
+        0.15,
         ge=0,
         le=1,
-        description="Share that shows its beginning: forecasts. The rest hides random bins.",
+        description="Share that hides single codes of single bins. The rest hides whole bins.",
     )
     known: float = Field(
         0.9, ge=0, le=1, description="Chance that the outcome is told where nothing is shown."
@@ -39,28 +40,40 @@ class MaskShares(Config):
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
-        if self.nothing + self.prefix > 1:
-            raise ValueError("nothing and prefix are shares and may not exceed 1 together")
+        if self.nothing + self.prefix + self.cells > 1:
+            raise ValueError("nothing, prefix and cells are shares and may not exceed 1 together")
         return self
 
 
 class FlowNetwork(Config):
-    """Shape of the networks of context and velocity."""
+    """Shape of the networks of the flow and of the decoder of bins."""
 
-    width: PositiveInt = Field(96, description="Width of a bin's token; a multiple of `heads`.")
-    layers: PositiveInt = Field(3, description="Blocks of the velocity network.")
-    context_layers: PositiveInt = Field(2, description="Blocks of the context network.")
-    heads: PositiveInt = Field(4, description="Attention heads.")
-    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the blocks.")
+    code: PositiveInt = Field(48, description="Width of a record's code.")
+    noise: PositiveInt = Field(8, description="Width of a bin's own noise.")
+    width: PositiveInt = Field(192, description="Hidden width of all networks.")
+    layers: PositiveInt = Field(2, description="Residual layers of the velocity and the decoder.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the velocity's layers.")
     most: PositiveInt = Field(
         3, description="Events of a code in a bin from which on they are one class."
     )
 
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
-        return self
+
+class FlowWeights(Config):
+    """Weights of the loss's parts; the likelihood of bins has weight one, in nats a bin."""
+
+    flow: NonNegativeFloat = Field(1.0, description="Of flow matching on the codes.")
+    beta: NonNegativeFloat = Field(
+        0.3, description="Of the divergence of records' codes; 1 is the ELBO."
+    )
+    noise: NonNegativeFloat = Field(
+        1.0, description="Of the divergence of the bins' own noise; 1 is the ELBO."
+    )
+    single: NonNegativeFloat = Field(
+        10.0, description="Of the law of single values given what is shown, in nats a value."
+    )
+    outcome: NonNegativeFloat = Field(
+        0.2, description="Of the outcome's cross-entropy given the code."
+    )
 
 
 class RecordFlowSettings(Config):
@@ -75,18 +88,28 @@ class RecordFlowSettings(Config):
     time_sampling: Literal["uniform", "logit_normal"] = Field(
         "uniform", description="Law of the training times."
     )
-    draws: PositiveInt = Field(2, description="Posterior draws and times of a record in a batch.")
-    decoder_weight: NonNegativeFloat = Field(
-        1.0, description="Weight of the likelihood of what bins hold beside the flow's loss."
+    draws: PositiveInt = Field(4, description="Times of a record's code in a batch.")
+    decoded_bins: PositiveInt = Field(
+        12, description="Bins of a record in a batch that are decoded, drawn at random."
     )
+    forget: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="Share of the codes of most bins whose last values are forgotten in training, "
+        "so that the record's code tells of them.",
+    )
+    weights: FlowWeights = Field(default_factory=FlowWeights, description="Of the loss's parts.")
 
 
 class ClinicalFlow(RecordFlowSettings):
-    """Stage 2: a flow of the latents of a record's bins, on a frozen first stage."""
+    """Stage 2: a flow of records, bin after bin, on a frozen first stage."""
 
     model: Literal["flow"] = Field("flow", description="The kind of second stage.")
-    stage1: NodeName = Field(description="The stage1 node whose latents are modelled.")
+    stage1: NodeName = Field(description="The stage1 node whose representation is used.")
     training: Training = Field(
-        default_factory=lambda: Training(batch_size=64, steps=4000, ema=0.999),
+        default_factory=lambda: Training(
+            batch_size=64, steps=1500, learning_rate=2e-3, weight_decay=0.01, ema=0.99
+        ),
         description="Optimisation.",
     )

@@ -1,8 +1,8 @@
-"""Losses of the flow of records: velocity of hidden bins, and the law of what is in them."""
+"""Losses of the flow of records: of the codes, and of what hidden cells hold."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,96 +10,51 @@ from torch.nn import functional
 
 from weir.flows.paths import TimeLaw, sample_times
 from weir.flows.proper import fair_energy
-from weir.tasks.clinical.bin_decoder import Repeats, count_loss, repeats, value_loss
-from weir.tasks.clinical.flow import BLUR
+from weir.tasks.clinical.bin_decoder import count_loss, repeats, value_loss
+from weir.tasks.clinical.flow_data import Query
+from weir.tasks.clinical.grid import BinEvents, merge, tally
+from weir.tasks.clinical.neighbours import Neighbours, around, in_turn
 from weir.training.objective import Objective
 
 if TYPE_CHECKING:
-    from weir.tasks.clinical.bin_data import BinBatch
-    from weir.tasks.clinical.flow import BinCondition, RecordFlow
+    from weir.tasks.clinical.flow import RecordFlow, Told
+    from weir.tasks.clinical.flow_data import FlowBatch
+    from weir.tasks.clinical.seqsetvae import SetPosterior
 
 
-def true_events(
-    condition: BinCondition, batch: BinBatch, mean: Tensor, deviation: Tensor, draws: int
-) -> Tensor:
-    """Events `[record, draw, bin, d_latent + 1]`: posterior draws, noise in empty hidden bins.
+FORGETFUL = 0.7
+"""Share of the bins in which neighbours of codes are forgotten."""
 
-    Args:
-        condition: of the records.
-        batch: the records.
-        mean: `[record, bin, d_latent]` standardised posterior means.
-        deviation: `[record, bin, d_latent]`, their deviations.
-        draws: of each record.
+
+class Weights(NamedTuple):
+    """Weights of the parts of the loss; those of bins are in nats a bin.
+
+    Attributes:
+        flow: of the velocity's squared error by coordinate, and of the regression it starts from.
+        beta: of the divergence of a record's code, shared out among its bins; 1 is the ELBO.
+        noise: of the divergence of the bins' own noise; 1 is the ELBO.
+        single: of the law of single values, in nats a value.
+        outcome: of the outcome's cross-entropy given the code.
     """
-    full = batch.occupied[:, None, :, None]
-    white = torch.randn(len(mean), draws, *mean.shape[1:], device=mean.device)
-    latent = torch.where(full, mean[:, None] + deviation[:, None] * white, white)
-    blur = BLUR * torch.randn_like(latent[..., :1])
-    event = torch.cat([latent, full * 2.0 - 1 + blur], -1)
-    return torch.where(condition.known[:, None, :, None], condition.event[:, None], event)
 
-
-def matching_loss(
-    model: RecordFlow, condition: BinCondition, event: Tensor, times: TimeLaw
-) -> Tensor:
-    """Mean squared error of the velocity over the coordinates of hidden bins."""
-    records, draws = event.shape[:2]
-    source = model.source(condition, draws)
-    t = sample_times((records * draws,), times, device=event.device).reshape(records, draws)
-    known = condition.known[:, None, :, None]
-    x = torch.where(known, event, model.path.interpolate(source, event, t))
-    error = model.velocity(x, t, condition) - model.path.target(source, event, t)
-    square = error.square().masked_fill(known, 0.0)
-    return square.sum() / ((~known).sum() * draws * event.shape[-1]).clamp_min(1)
-
-
-def decoder_losses(
-    model: RecordFlow, condition: BinCondition, batch: BinBatch, event: Tensor
-) -> dict[str, Tensor]:
-    """Negative log likelihoods of what hidden bins hold, in nats.
-
-    Args:
-        model: the flow.
-        condition: of the records.
-        batch: the records.
-        event: `[record, draw, bin, d_latent + 1]`; the first draw is decoded.
-
-    Returns:
-        `counts` by code and bin with events, `values` and `forecast` by value: given the latent,
-        and given the context alone; `repeats` by code and bin with values: whether they are the
-        last ones again.
-    """
-    use = ~condition.known & batch.occupied
-    record, place = use.nonzero(as_tuple=True)
-    events = type(batch.events)(*(part[record, place] for part in batch.events))
-    law = model.decoder(event[record, 0, place, :-1], condition.token[record, place])
-    alone = model.decoder.from_context(condition.context)
-    bins = max(1, len(record)) * events.count.shape[-1]
-    number = events.values.sum().clamp_min(1)
-    mean, sd = (part[record, place] for part in alone)
-    again = Repeats(*(part[record, place] for part in repeats(batch.events)))
-    unchanged = functional.binary_cross_entropy_with_logits(
-        model.decoder.repeats(law, again.last),
-        again.same.to(law.mean),
-        weight=again.asked,
-        reduction="sum",
-    )
-    return {
-        "counts": count_loss(law, events).sum() / bins,
-        "values": value_loss(law.mean, law.sd, events).sum() / number,
-        "forecast": value_loss(mean, sd, events).sum() / number,
-        "repeats": unchanged / again.asked.sum().clamp_min(1),
-    }
+    flow: float = 1.0
+    beta: float = 0.3
+    noise: float = 1.0
+    single: float = 10.0
+    outcome: float = 0.2
 
 
 class FlowObjective(Objective):
-    """Flow matching on the latents of hidden bins, plus the decoder of these bins.
+    """Likelihood of the hidden cells of bins drawn at random, and flow matching on the codes.
 
     Args:
         model: the flow.
         times: law of the training times.
-        draws: posterior draws and times of each record in a batch.
-        decoder_weight: weight of the decoder's likelihoods beside the flow's loss.
+        draws: times of each record in a batch.
+        bins: bins of each record in a batch that are decoded.
+        forget: share of the codes of most bins whose neighbours are forgotten in training. Without,
+            the last value says nearly all, and nothing would press the code to tell of levels.
+        weights: of the parts.
         scored: draws of each record for the validation's `energy`; 0 for none.
     """
 
@@ -108,46 +63,141 @@ class FlowObjective(Objective):
         model: RecordFlow,
         *,
         times: TimeLaw = "uniform",
-        draws: int = 1,
-        decoder_weight: float = 1.0,
+        draws: int = 4,
+        bins: int = 12,
+        forget: float = 0.5,
+        weights: Weights | None = None,
         scored: int = 4,
     ) -> None:
         super().__init__()
         self.model = model
         self.times: TimeLaw = times
         self.draws = draws
-        self.decoder_weight = decoder_weight
+        self.bins = min(bins, model.grid.bins)
+        self.forget = forget
+        self.weights = Weights() if weights is None else weights
         self.scored = scored
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Matrices decay; biases and the places of bins do not."""
         return decaying(p for p in self.parameters() if p.requires_grad)
 
-    def forward(self, batch: BinBatch, progress: float) -> dict[str, Tensor]:
-        """`loss` and its parts `flow`, `counts`, `values`, `forecast`, `repeats`; `energy`
-        when evaluating."""
-        mean = self.model.standardise(batch.mean)
-        deviation = (0.5 * batch.log_variance).exp() / self.model.latent_sd
-        condition = self.model.told(batch, mean)
-        return self.losses(condition, batch, mean, deviation)
-
-    def losses(
-        self, condition: BinCondition, batch: BinBatch, mean: Tensor, deviation: Tensor
-    ) -> dict[str, Tensor]:
-        """The losses of a batch whose latents are standardised, see `true_events`."""
-        model = self.model
-        event = true_events(condition, batch, mean, deviation, self.draws)
-        flow = matching_loss(model, condition, event, self.times)
-        parts = decoder_losses(model, condition, batch, event)
-        losses = {
-            "loss": flow + self.decoder_weight * sum(parts.values(), flow.new_zeros(())),
-            "flow": flow.detach(),
-            **{name: part.detach() for name, part in parts.items()},
+    def forward(self, batch: FlowBatch, progress: float) -> dict[str, Tensor]:
+        """`loss` and its parts: `flow` and `regression` a coordinate; `counts`, `values` and
+        `repeats` in nats a bin; `code_kl` a record and `noise_kl` a bin; `forecast`, the law of
+        single values, a value; `outcome`. `energy` of the codes when evaluating."""
+        model, weights = self.model, self.weights
+        told = model.condition(Query(batch.records, batch.hidden, batch.told))
+        law = model.code(batch.representation)
+        if self.training:
+            model.code.follow(law)
+        code = law.sample()
+        standard = self._standard(code, law)
+        # The regression learns from codes as they are; the flow from what it leaves of them.
+        off = (standard.detach() - told.mean) / told.sd
+        event = (standard - told.mean.detach()) / told.sd.detach()
+        parts = self._bins(batch, told, code)
+        parts |= {
+            "regression": (0.5 * off.square() + told.sd.log()).mean(),
+            "flow": matching_loss(model, told, event, self.draws, self.times),
+            "code_kl": law.kl().sum(-1).mean(),
+            "outcome": functional.binary_cross_entropy_with_logits(
+                model.code.risk(code), batch.records.outcome
+            ),
         }
+        loss = (
+            parts["counts"]
+            + parts["values"]
+            + parts["repeats"]
+            + weights.noise * parts["noise_kl"]
+            + weights.beta * parts["code_kl"] / model.grid.bins
+            + weights.single * parts["forecast"]
+            + weights.outcome * parts["outcome"]
+            + weights.flow * (parts["flow"] + parts["regression"])
+        )
+        losses = {"loss": loss} | {name: part.detach() for name, part in parts.items()}
         if not self.training and self.scored > 1:
-            made = model.transport(model.source(condition, self.scored), condition).final
-            losses["energy"] = fair_energy(made, event[:, :1]).mean()
+            made = model.transport(model.source(told, self.scored), told).final
+            losses["energy"] = fair_energy(made, event[:, None]).mean()
         return losses
+
+    def _standard(self, code: Tensor, law: SetPosterior) -> Tensor:
+        """Codes in units of their spread over records, `[record, code]`.
+
+        If the first stage is trained along, the flow's gradient reaches it, and the units are the
+        batch's own: the flow's loss then does not fall when codes merely shrink.
+        """
+        model = self.model
+        if model.frozen or not self.training:
+            return model.code.standardise(code).detach()
+        spread = law.mean.var(0, correction=0) + law.log_variance.exp().mean(0)
+        return (code - law.mean.mean(0)) / spread.sqrt()
+
+    def _bins(self, batch: FlowBatch, told: Told, code: Tensor) -> dict[str, Tensor]:
+        """Losses of some bins of each record, which are drawn anew for every batch."""
+        model, records = self.model, batch.records
+        score = model.marginals.scores(records.value, records.code)
+        # Values that were not measured count nothing, whatever their score.
+        events = tally(merge(records, model.grid), model.grid, model.codes, score)
+        inside = model.grid.inside(records.end)[..., None]
+        shown = ~batch.hidden[..., 1:]
+        owners = torch.arange(len(code), device=code.device)[:, None]
+        chance = torch.rand(len(code), model.grid.bins, device=code.device)
+        place = chance.topk(self.bins, 1).indices
+
+        def some(parts: tuple[Tensor, ...]) -> list[Tensor]:
+            return [part[owners, place] for part in parts]
+
+        hidden = (~shown & inside)[owners, place].to(score)
+        here, again = BinEvents(*some(events)), some(repeats(events))
+        known = Neighbours(*some(in_turn(events, shown)))
+        if self.training and self.forget:
+            forgotten = torch.rand_like(hidden) < self.forget
+            forgotten &= torch.rand_like(hidden[..., :1]) < FORGETFUL
+            known = known.without(forgotten)
+            again = [part & ~forgotten for part in again]
+        asked, same = (part.to(score) for part in again)
+        vector = told.vector[:, None].expand(-1, self.bins, -1)
+        noise = model.decoder.infer(batch.latent[owners, place], vector)
+        law = model.decoder(
+            code[:, None],
+            vector,
+            known,
+            place,
+            noise.sample(),
+        )
+        single = model.decoder(None, vector, Neighbours(*some(around(events, shown))), place)
+        unchanged = functional.binary_cross_entropy_with_logits(law.same, same, reduction="none")
+        bins = place.numel()
+        # Nothing is asked of single values where nothing is shown: there the code tells them.
+        sought = hidden * shown.any(2).any(1)[:, None, None]
+        return {
+            "counts": (count_loss(law, here) * hidden).sum() / bins,
+            "values": (value_loss(law, here) * hidden * (1 - same)).sum() / bins,
+            "repeats": (unchanged * asked * hidden).sum() / bins,
+            "noise_kl": noise.kl().sum(-1).mean(),
+            "forecast": (value_loss(single, here) * sought).sum()
+            / (here.values * sought).sum().clamp_min(1),
+        }
+
+
+def matching_loss(
+    model: RecordFlow, told: Told, event: Tensor, draws: int, times: TimeLaw
+) -> Tensor:
+    """Mean squared error of the velocity over coordinates.
+
+    Args:
+        model: the flow.
+        told: of the records.
+        event: `[record, code]`.
+        draws: of noise and time, of each record.
+        times: their law.
+    """
+    source = model.source(told, draws)
+    t = sample_times((source.shape[0] * draws,), times, device=event.device).view(-1, draws)
+    data = event[:, None].expand_as(source)
+    error = model.velocity(model.path.interpolate(source, data, t), t, told)
+    return (error - model.path.target(source, data, t)).square().mean()
 
 
 def decaying(parameters: Any) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Stage 2, `model: flow`: a flow of the latents of bins, on a frozen first stage."""
+"""Stage 2, `model: flow`: a flow of records, on a frozen first stage."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from weir.tasks.clinical import stage1
-from weir.tasks.clinical.bin_data import encode_bins
-from weir.tasks.clinical.bin_masks import Masks
 from weir.tasks.clinical.flow import RecordFlow
-from weir.tasks.clinical.flow_loss import FlowObjective
+from weir.tasks.clinical.flow_loss import FlowObjective, Weights
 from weir.tasks.clinical.generate import STAMPS
 from weir.tasks.clinical.grid import Binned, Grid, merge, tally
+from weir.tasks.clinical.masks import Masks
 
 if TYPE_CHECKING:
     from weir.stages.model_folder import ModelCard
@@ -54,47 +53,19 @@ def prepare(model: RecordFlow, config: ClinicalFlow, data: RecordSet, vae: SeqSe
 
 @torch.no_grad()
 def fit(model: RecordFlow, data: RecordSet) -> None:
-    """Set the values' scores, the latents' units and the decoder's first guess."""
-    was_training = model.training
-    model.eval()
+    """Set the values' scores, the decoder's first guess and how many time stamps bins have."""
     model.marginals.fit(data)
-    sums, events = Moments(model.vae.d_latent), []
+    events = []
     stamps = torch.zeros(2, STAMPS, dtype=torch.float64)
     for _, batch in data.all():
         binned = merge(batch, model.grid)
         events.append(tally(binned, model.grid, model.codes))
-        mean, log_variance = encode_bins(model.vae, binned, model.grid)
-        full = binned.occupied(model.grid)
-        sums.add(mean[full], log_variance[full])
         stamps += _stamps(batch, binned, model.grid)
-    sums.put(model)
     model.decoder.fit(events)
     count = stamps[0].clamp_min(1)
     number = torch.arange(STAMPS, dtype=torch.float64)
     # Where no bin has that many events: each is a time stamp of its own.
     model.stamps.copy_(torch.where(stamps[0] > 0, stamps[1] / count, number))
-    model.train(was_training)
-
-
-class Moments:
-    """Mean and deviation of posterior draws of latents, from pieces."""
-
-    def __init__(self, size: int) -> None:
-        self.count = 0
-        self.total, self.square = torch.zeros(2, size, dtype=torch.float64)
-
-    def add(self, mean: Tensor, log_variance: Tensor) -> None:
-        """More posteriors, `[n, size]` each."""
-        self.count += len(mean)
-        self.total += mean.double().sum(0).cpu()
-        self.square += (mean.double().square() + log_variance.double().exp()).sum(0).cpu()
-
-    def put(self, model: RecordFlow) -> None:
-        """Set the model's units."""
-        mean = self.total / max(1, self.count)
-        variance = self.square / max(1, self.count) - mean.square()
-        model.latent_mean.copy_(mean)
-        model.latent_sd.copy_(variance.clamp_min(1e-8).sqrt() if self.count else variance + 1)
 
 
 def _stamps(records: Records, binned: Binned, grid: Grid) -> Tensor:
@@ -115,5 +86,7 @@ def objective(config: RecordFlowSettings, model: RecordFlow) -> FlowObjective:
         model,
         times=config.time_sampling,
         draws=config.draws,
-        decoder_weight=config.decoder_weight,
+        bins=config.decoded_bins,
+        forget=config.forget,
+        weights=Weights(**config.weights.model_dump()),
     )

@@ -1,20 +1,20 @@
-"""New records of a flow: events in bins, and bins unpacked to sets."""
+"""New records of a flow: bins one after the other, and bins unpacked to sets."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from weir.flows.solvers import SolverName, require_finite
-from weir.tasks.clinical.bin_data import UNKNOWN_OUTCOME, BinBatch
 from weir.tasks.clinical.bin_decoder import BinLaw
+from weir.tasks.clinical.grid import BinEvents, Grid
+from weir.tasks.clinical.neighbours import Turn
 from weir.tasks.clinical.records import Records
 
 if TYPE_CHECKING:
     from weir.tasks.clinical.flow import RecordFlow
-    from weir.tasks.clinical.grid import Grid
 
 STAMPS = 65
 """Number of events of a bin, plus one, beyond which time stamps are not told apart."""
@@ -63,101 +63,116 @@ def _some(
     steps: int | None,
     solver: SolverName | None,
 ) -> Records:
-    grid, codes = model.grid, model.codes
-    nothing = static.new_zeros(len(static), grid.bins, codes)
+    grid, codes, decoder = model.grid, model.codes, model.decoder
+    outcome_told = torch.where(outcome.isnan(), -1.0, outcome)
+    told = model.tell(None, torch.zeros_like(end), static, end, outcome_told)
+    x = model.transport(model.source(told, 1, generator), told, steps=steps, solver=solver).final
+    code = model.decode(x, told)
     inside = grid.inside(end)
-    batch = BinBatch(
-        mean=static.new_zeros(len(static), grid.bins, model.vae.d_latent),
-        log_variance=static.new_zeros(len(static), grid.bins, model.vae.d_latent),
-        occupied=torch.zeros_like(inside),
-        hidden=inside,
-        count=nothing,
-        values=nothing,
-        total=nothing,
-        square=nothing,
-        static=static,
-        outcome=torch.where(outcome.isnan(), UNKNOWN_OUTCOME, outcome),
-        end=end,
-    )
-    condition = model.condition(batch)
-    x = model.source(condition, 1, generator)
-    x = model.transport(x, condition, steps=steps, solver=solver).final[:, 0]
-    law = model.decoder(x[..., :-1], condition.token)
-    full = (x[..., -1] > 0) & inside
-    count = model.decoder.draw_counts(law, generator) * full[..., None]
-    count = _never_empty(count, full, law.counts)
-    # One row an event: record, bin and code.
-    cell = torch.arange(count.numel(), device=count.device).repeat_interleave(count.flatten())
-    code = cell % codes + 1
-    white = torch.empty(len(cell), device=static.device).normal_(generator=generator)
-    score = law.mean.flatten()[cell] + law.sd.flatten()[cell] * white
-    chance = torch.empty_like(score).uniform_(generator=generator)
-    measured = chance < model.decoder.valued[code - 1]
-    value = require_finite(model.marginals.values(score, code), "generated value", "in synthesise")
-    value = _repeated(model, law, count, cell, score, value, generator)
-    owner = cell // codes
-    time = _times(owner, end, grid, model.stamps, generator)
+    nothing = static.new_zeros(len(static), grid.bins, codes)
+    turn = Turn(BinEvents(*[nothing] * 4), torch.zeros_like(nothing, dtype=torch.bool))
+    last = nothing[:, 0]
+    bins = []
+    for place in range(grid.bins):
+        near = turn.now()
+        own = torch.empty(len(static), 1, decoder.noise, device=static.device)
+        law = decoder(
+            code,
+            told.vector[:, None],
+            near,
+            torch.tensor(place, device=static.device),
+            own.normal_(generator=generator),
+        )
+        law = BinLaw(*(part[:, 0] for part in law))
+        count = decoder.draw_counts(law, generator) * inside[:, place, None]
+        again = repeated(law, near.past[:, 0], generator)
+        made = _events(model, law, count, again, near.before[:, 0], last, generator)
+        bins.append((torch.full_like(made.record, place), made))
+        some = (made.record, made.code)
+        number = torch.zeros_like(last).index_put(some, made.measured.float(), accumulate=True)
+        total = torch.zeros_like(last).index_put(some, made.score * made.measured, accumulate=True)
+        has = number > 0
+        turn.put((total / number.clamp_min(1))[:, None], has[:, None])
+        # The last event of a bin stands for it.
+        last = torch.where(has, last.index_put(some, made.value), last)
+    place = torch.cat([number for number, _ in bins])
+    made = _Events(*(torch.cat(parts) for parts in zip(*(m for _, m in bins), strict=True)))
+    order = made.record.argsort(stable=True)
+    place, made = place[order], _Events(*(part[order] for part in made))
+    require_finite(made.value, "generated value", "in synthesise")
     return pack(
-        owner // grid.bins,
-        time,
-        code,
-        value.masked_fill(~measured, 0.0),
-        measured,
+        made.record,
+        _times(made.record * grid.bins + place, end, grid, model.stamps, generator),
+        made.code + 1,
+        made.value.masked_fill(~made.measured, 0.0),
+        made.measured,
         static,
         end,
         outcome,
     )
 
 
-def _repeated(
+class _Events(NamedTuple):
+    """Events of a bin of some records, `[event]` each, ascending by record.
+
+    Attributes:
+        record: int64.
+        code: int64, from 0.
+        score: normal score of the value.
+        value: standardised.
+        measured: bool.
+    """
+
+    record: Tensor
+    code: Tensor
+    score: Tensor
+    value: Tensor
+    measured: Tensor
+
+
+def _events(
     model: RecordFlow,
     law: BinLaw,
     count: Tensor,
-    cell: Tensor,
-    score: Tensor,
-    value: Tensor,
+    again: Tensor,
+    last_score: Tensor,
+    last_value: Tensor,
     generator: torch.Generator | None,
-) -> Tensor:
-    """Values `[event]`, of which some are the code's last ones again, bin after bin.
+) -> _Events:
+    """Events of one bin.
 
     Args:
         model: the flow.
-        law: of the bins, `[record, bin, ...]`.
-        count: `[record, bin, code]` events.
-        cell: `[event]` int64 ascending, number of its place in `count`.
-        score: `[event]`, as drawn.
-        value: `[event]`, as drawn.
+        law: of the bin, `[record, code]`.
+        count: `[record, code]` int64 events.
+        again: `[record, code]` bool: whose values are the last one.
+        last_score: `[record, code]`.
+        last_value: `[record, code]`.
         generator: of the draws.
     """
-    has = count > 0
-    # The last event of each bin and code stands for it.
-    final = torch.cat([cell[1:] != cell[:-1], cell.new_ones(1, dtype=torch.bool)])[: len(cell)]
-    scores, values = (
-        torch.zeros_like(law.mean).flatten().index_copy(0, cell[final], drawn[final]).view_as(has)
-        for drawn in (score, value)
+    codes = count.shape[1]
+    cell = torch.arange(count.numel(), device=count.device).repeat_interleave(count.flatten())
+    code = cell % codes
+    white = torch.empty(len(cell), device=count.device).normal_(generator=generator)
+    score = law.mean.flatten()[cell] + law.sd.flatten()[cell] * white
+    value = model.marginals.values(score, code + 1)
+    # What is charted is of some resolution: its score is what the next bin is told.
+    score = model.marginals.scores(value, code + 1)
+    chance = torch.empty_like(score).uniform_(generator=generator)
+    same = again.flatten()[cell]
+    return _Events(
+        cell // codes,
+        code,
+        torch.where(same, last_score.flatten()[cell], score),
+        torch.where(same, last_value.flatten()[cell], value),
+        chance < model.decoder.valued[code],
     )
-    chance = torch.empty_like(law.mean).uniform_(generator=generator)
-    last_score, last_value = torch.zeros_like(scores[:, 0]), torch.zeros_like(scores[:, 0])
-    seen = torch.zeros_like(has[:, 0])
-    kept, again = values.clone(), torch.zeros_like(has)
-    for place in range(count.shape[1]):
-        here = BinLaw(*(part[:, place] for part in law))
-        likely = model.decoder.repeats(here, last_score).sigmoid()
-        same = has[:, place] & seen & (chance[:, place] < likely)
-        again[:, place] = same
-        new = has[:, place] & ~same
-        kept[:, place] = torch.where(same, last_value, values[:, place])
-        last_score = torch.where(new, scores[:, place], last_score)
-        last_value = torch.where(new, values[:, place], last_value)
-        seen = seen | has[:, place]
-    return torch.where(again.flatten()[cell], kept.flatten()[cell], value)
 
 
-def _never_empty(count: Tensor, full: Tensor, logits: Tensor) -> Tensor:
-    """Counts, with the likeliest code once in bins that are full by the flow but drew nothing."""
-    bare = full & (count.sum(-1) == 0)
-    likeliest = logits[..., 0].argmin(-1, keepdim=True)
-    return torch.where(bare[..., None], torch.zeros_like(count).scatter_(-1, likeliest, 1), count)
+def repeated(law: BinLaw, past: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw which values are the last one again, of codes that have one."""
+    chance = torch.empty_like(law.same).uniform_(generator=generator)
+    return past.isfinite() & (chance < law.same.sigmoid())
 
 
 def _times(

@@ -149,3 +149,30 @@ def carry_forward(value: Tensor, has: Tensor) -> tuple[Tensor, Tensor]:
     carried = value.gather(1, latest.clamp_min(0))
     age = (place - latest).to(value.dtype)
     return torch.where(some, carried, 0.0), torch.where(some, age, torch.inf)
+
+
+def show(records: Records, grid: Grid, hidden: Tensor) -> Records:
+    """Records without the events of hidden cells, and without those after the grid.
+
+    Sets that lose all of theirs are gone; a record may lose all sets.
+
+    Args:
+        records: a batch.
+        grid: of the bins.
+        hidden: `[record, bin, code]` bool, unknown codes' column first.
+    """
+    place = grid.bin(records.time)
+    event_place = place[records.event_set]
+    record = records.set_record[records.event_set]
+    inside = event_place < grid.bins
+    kept = inside & ~hidden[record, event_place.clamp_max(grid.bins - 1), records.code]
+    left = torch.zeros_like(place, dtype=torch.bool)
+    left[records.event_set[kept]] = True
+    return records._replace(
+        code=records.code[kept],
+        value=records.value[kept],
+        measured=records.measured[kept],
+        event_set=(left.cumsum(0) - 1)[records.event_set[kept]],
+        time=records.time[left],
+        set_record=records.set_record[left],
+    )

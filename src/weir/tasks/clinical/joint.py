@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from weir.tasks.clinical import flow_stage2, stage1
-from weir.tasks.clinical.bin_data import bin_batch
+from weir.tasks.clinical.flow_data import FlowBatch, encode_bins
 from weir.tasks.clinical.flow_loss import FlowObjective, decaying
+from weir.tasks.clinical.grid import merge
 from weir.training.joint import LatentJoint
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class JointObjective(LatentJoint):
-    """The loss of stage 1 on the sets plus `weight` times the flow's on the bins of a batch.
+    """The loss of stage 1 on the sets plus `weight` times the flow's on the records of a batch.
 
     Args:
         model: built with `frozen=False`.
@@ -54,7 +55,7 @@ class JointObjective(LatentJoint):
         When evaluating, the flow has its full weight: losses of different times compare.
         """
         first = self.autoencoder(batch, progress)
-        second = self._flow(batch)
+        second = self._flow(batch, progress)
         weight = self.flow_weight(progress) if self.training else self.weight
         found = {**second, **first}
         found["loss"] = first["loss"] + weight * second["loss"]
@@ -65,18 +66,18 @@ class JointObjective(LatentJoint):
         """Those of stage 1."""
         return self.autoencoder.scores(predicted)
 
-    def _flow(self, records: Records) -> dict[str, Tensor]:
+    def _flow(self, records: Records, progress: float) -> dict[str, Tensor]:
         model = self.model
-        hidden, told = model.masks.draw(len(records.outcome), model.grid.bins)
+        hidden, told = model.masks.draw(len(records.outcome), model.grid.bins, model.codes + 1)
         device = records.outcome.device
-        batch = bin_batch(
-            records, model.grid, model.marginals, model.vae, hidden.to(device), told.to(device)
+        batch = FlowBatch(
+            records,
+            hidden.to(device),
+            told.to(device),
+            model.vae.represent(records),
+            encode_bins(model.vae, merge(records, model.grid), model.grid),
         )
-        full = batch.occupied
-        centre, unit = self.moments(batch.mean[full], batch.log_variance[full])
-        mean = (batch.mean - centre) / unit
-        deviation = (0.5 * batch.log_variance).exp() / unit
-        return self.flow.losses(model.told(batch, mean), batch, mean, deviation)
+        return self.flow(batch, progress)
 
 
 def build(card: ModelCard) -> RecordFlow:
@@ -85,7 +86,7 @@ def build(card: ModelCard) -> RecordFlow:
 
 
 def prepare(model: RecordFlow, config: ClinicalJoint, data: RecordSet) -> None:
-    """Fit what has a closed form; the latents' moments follow the encoder during training."""
+    """Fit what has a closed form."""
     stage1.prepare(model.vae, config, data)
     flow_stage2.fit(model, data)
 

@@ -11,7 +11,7 @@ from weir.tasks.clinical.head_config import Head
 
 
 class ClinicalStage2(ClinicalFlow):
-    """Stage 2: a flow of the latents of a record's bins, or a head that predicts the outcome."""
+    """Stage 2: a flow of records, or a head that predicts the outcome."""
 
     model: Literal["flow", "head"] = Field(
         "flow", description="What is trained on the first stage."

@@ -1,4 +1,4 @@
-"""Baselines that fill in hidden bins: the last value carried forward, and means by the hour."""
+"""Baselines that fill in what is hidden: the last value carried forward, and means by the hour."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from weir.tasks.clinical.baselines.fitted import Fitted
 from weir.tasks.clinical.filled import Filled
 from weir.tasks.clinical.grid import Grid, carry_forward, merge, tally
+from weir.tasks.clinical.masks import by_code
 
 if TYPE_CHECKING:
     from weir.tasks.clinical.data import ClinicalData
@@ -92,7 +93,7 @@ class FillBaseline(Fitted):
 
         Args:
             events: sums of the bins.
-            shown: `[record, bin]` bool, which may be looked at.
+            shown: `[record, bin, code]` bool, which may be looked at.
             samples: draws.
             generator: of these.
         """
@@ -111,11 +112,19 @@ class FillBaseline(Fitted):
     ) -> Filled:
         """See `weir.tasks.clinical.filled.Filler.fill`."""
         grid = self.grid
-        hidden = hidden & grid.inside(records.end)
+        inside = grid.inside(records.end)[..., None]
+        hidden = by_code(hidden, self.codes + 1)[..., 1:] & inside
         events = tally(merge(records, grid), grid, self.codes)
         mean, draws = self.law(events, ~hidden, samples, generator)
-        record, place = hidden.nonzero(as_tuple=True)
-        return Filled(record, place, mean[record, place], draws[record, :, place], self.rate[place])
+        record, place = hidden.any(-1).nonzero(as_tuple=True)
+        return Filled(
+            record,
+            place,
+            hidden[record, place],
+            mean[record, place],
+            draws[record, :, place],
+            self.rate[place],
+        )
 
     def risk(self, records: Records) -> Tensor:
         """It says nothing of the outcome.
@@ -166,7 +175,7 @@ class LastValue(FillBaseline):
         self, events: BinEvents, shown: Tensor, samples: int, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         """See `FillBaseline.law`."""
-        has = (events.values > 0) & shown[..., None]
+        has = (events.values > 0) & shown
         last, age = carry_forward(events.mean, has)
         some = age.isfinite()
         row = age.where(some, 1.0).long().clamp(1, MOST_AGE) - 1

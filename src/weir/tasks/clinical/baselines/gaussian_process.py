@@ -95,7 +95,7 @@ class GaussianProcess(FillBaseline):
         self, events: BinEvents, shown: Tensor, samples: int, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         """See `FillBaseline.law`; draws follow the joint law over bins."""
-        has = ((events.values > 0) & shown[..., None]).mT  # [record, code, bin]
+        has = ((events.values > 0) & shown).mT  # [record, code, bin]
         log_kernel = self.log_kernel.double()[None]
         off = (events.mean - self.centre).mT.double() * has
         prior = self.covariance(log_kernel)
