@@ -23,9 +23,8 @@ PATIENCE = 30.0
 LONGEST_POLL = 60.0
 """Seconds after which a job's end is seen at the latest."""
 NEVER = re.compile(
-    r"Partition(Node|Time)Limit|Partition(Down|Inactive)|BadConstraints|JobHeld|JobArrayTaskLimit"
-    r"|(Account|QOS)NotAllowed|Invalid(Account|QOS)|PerJob|QOSUsageThreshold|held"
-    r"|MaxMemPerLimit|ReqNodeNotAvail|DependencyNeverSatisfied|Licenses"
+    r"Partition(Node|Time)Limit|Partition(Down|Inactive)|BadConstraints|JobHeld"
+    r"|(Account|QOS)NotAllowed|Invalid(Account|QOS)|PerJob|DependencyNeverSatisfied"
 )
 """Reasons to wait that no amount of waiting removes, or an administrator alone."""
 
