@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 class JointObjective(LatentJoint):
     """The autoencoder's loss plus `weight` times flow matching on the latents of the batch.
 
-    Control cells and perturbed ones are paired inside each batch and context.
+    Control cells and perturbed ones are paired inside each batch and context. Latents are
+    standardised by the batch's own moments, through which the gradient goes as well: the flow's
+    loss then does not fall when the latents merely shrink. Running moments are what the trained
+    model standardises with.
 
     Args:
         model: built with `frozen=False`.
@@ -36,8 +39,11 @@ class JointObjective(LatentJoint):
         draws: posterior draws and times per cell.
         energy_weight: weight of the energy distance beside flow matching.
         energy_steps: Euler steps of the cells generated for it.
+        memory: batches over which running moments average.
         settings: the others of `LatentJoint`.
     """
+
+    batches: Tensor
 
     def __init__(
         self,
@@ -49,12 +55,15 @@ class JointObjective(LatentJoint):
         draws: int = 1,
         energy_weight: float = 0.0,
         energy_steps: int = 2,
+        memory: int = 200,
         **settings: Any,
     ) -> None:
         super().__init__(model, autoencoder, weight=weight, **settings)
         self.times: TimeLaw = times
         self.draws = draws
         self.energy_weight, self.energy_steps = energy_weight, energy_steps
+        self.memory = memory
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     def flow_groups(self, named: list[tuple[str, nn.Parameter]]) -> list[dict[str, Any]]:
         """Networks decay; what describes contexts and perturbations does not."""
@@ -77,7 +86,7 @@ class JointObjective(LatentJoint):
     def _flow(self, batch: Cells) -> tuple[Tensor, Tensor | None]:
         model = self.model
         cells = model.query(batch).cells
-        centre, unit = self.moments(cells.mean, cells.log_variance)
+        centre, unit = self._moments(cells.mean, cells.log_variance)
         mean, deviation = (cells.mean - centre) / unit, (0.5 * cells.log_variance).exp() / unit
         place = model.contexts[batch.batch, batch.cell_type]
         _, kind = batch.doses.unique(dim=0, return_inverse=True)
@@ -102,6 +111,31 @@ class JointObjective(LatentJoint):
         made = model.transport(start[:, :1], condition, steps=steps, solver=solver).final
         group = place[target] * (int(kind.max()) + 1) + kind[target]
         return flow, grouped_energy(made[:, 0], end[:, 0], group)
+
+    def _moments(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation `[d_latent]` by which to standardise the latents of a batch.
+
+        In training they are the batch's own, which the running ones follow; otherwise the running
+        ones.
+
+        Args:
+            mean: `[item, d_latent]`, of the posteriors.
+            log_variance: `[item, d_latent]`.
+        """
+        if not self.training:
+            return self.model.latent_mean, self.model.latent_sd
+        variance = mean.var(0, correction=0) + log_variance.exp().mean(0)
+        centre = mean.mean(0)
+        self._follow(centre.detach(), variance.detach())
+        return centre, variance.sqrt()
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        self.batches += 1
+        pace = max(1 / int(self.batches), 1 / self.memory)
+        model = self.model
+        model.latent_mean.lerp_(mean, pace)
+        model.latent_sd.copy_(model.latent_sd.square().lerp(variance, pace).sqrt())
 
     def _pairs(self, mean: Tensor, place: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
         """Cells of the batch that are items, and the source of each, `[item]` both."""
