@@ -71,7 +71,7 @@ SchedulerParameters=sched_interval=1,bf_interval=2,batch_sched_delay=0,sched_min
 PriorityType=priority/basic
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-KillWait=20
+KillWait=30
 MinJobAge=300
 InactiveLimit=0
 SlurmdTimeout=60

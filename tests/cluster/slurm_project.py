@@ -17,6 +17,7 @@ from pathlib import Path
 import checkout
 from checkout import REPOSITORY, Checkout
 
+BROKEN = "{steps: 3, batch_size: 8, validate_every: 3, monitor: nothing}"
 TRAINING = "{steps: 800, batch_size: 8, validate_every: 400, checkpoint_every: 50}"
 PARAMS = (
     """\
@@ -47,7 +48,7 @@ stage1:
             "preempted": TRAINING,
             "late": TRAINING,
             "hungry": "{steps: 3, batch_size: 8, validate_every: 3}",
-            "broken": "{steps: 3, batch_size: 8, validate_every: 3, monitor: nothing}",
+            "broken": BROKEN,
         }.items()
     )
     + """\
@@ -58,7 +59,8 @@ report:
   all: {title: Test}
 """
 )
-MENDED = (", monitor: nothing}", f", {TRAINING[1:]}".replace("steps: 800, ", ""))
+MENDED = (BROKEN, TRAINING)
+"""What to replace in params.yaml."""
 
 SITE = """\
 default-resources:
@@ -73,7 +75,7 @@ set-resources:
   evaluate:
     gpu: 1
     slurm_partition: gpu
-    runtime: 3000 if attempt == 1 else 10
+    runtime: "3000 if wildcards.run == 'calm-s0' and attempt == 1 else 10"
 """
 """Settings of a site; the first attempt at an evaluation asks for more time than anybody gets."""
 
@@ -128,7 +130,7 @@ class Project(Checkout):
                         stage,
                         known["JobState"],
                         known["Partition"],
-                        int(re.sub(r".*?(\d*)$", r"0\1", known.get("TresPerJob", ""))),
+                        int((re.findall(r"gpu:(\d+)", known.get("TresPerJob", "")) or ["0"])[0]),
                         known["MinMemoryNode"],
                         known["TimeLimit"],
                         int(known["Restarts"]),
@@ -145,7 +147,7 @@ class Project(Checkout):
         """Whether a stage 1 is in the middle of its training."""
         return bool(list(self.root.glob(f".weir/checkpoints/stage1/{key}/*/last.safetensors")))
 
-    def freeze(self, name: str) -> None:
+    def freeze(self, name: str, number: signal.Signals = signal.SIGSTOP) -> None:
         """Stop the process of a training, so that it does not end before what is to happen to it.
 
         Slurm lets it go on when it ends the job: SIGCONT comes before SIGTERM.
@@ -155,7 +157,11 @@ class Project(Checkout):
                 words = (entry / "cmdline").read_bytes().decode().split("\0")
                 here = (entry / "cwd").readlink() == self.root
                 if here and words[-5:-1] == ["stage1", name, "--seed", "0"]:
-                    os.kill(int(entry.name), signal.SIGSTOP)
+                    os.kill(int(entry.name), number)
+
+    def thaw(self, name: str) -> None:
+        """Let it go on."""
+        self.freeze(name, signal.SIGCONT)
 
     def journals(self, stage: str) -> list[list[dict]]:
         """What each run of a stage has recorded, in the order of time."""
@@ -192,7 +198,7 @@ def make_project(root: Path, params: str = PARAMS, site: str = SITE) -> Project:
     return project
 
 
-def until(what: str, holds: Callable[[], bool], seconds: float = 120) -> None:
+def until(what: str, holds: Callable[[], bool], seconds: float = 900) -> None:
     """Wait for something to become true."""
     end = time.monotonic() + seconds
     while not holds():

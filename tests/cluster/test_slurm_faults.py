@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from checkout import REPOSITORY
 from slurm_cluster import Cluster
 from slurm_project import MENDED, Job, Project, kill, make_project, slurm, until
 
@@ -132,11 +133,15 @@ def mended(storm: Storm, tmp_path_factory: pytest.TempPathFactory) -> Run:
     project.edit("params.yaml", *MENDED)
     head = project.start(base / "killed.txt")
     until("it trains", lambda: project.training("broken-s0"))
+    project.freeze("broken")
     kill(head)
     project.snakemake("--unlock")
-    again = project.start(base / "again.txt")
-    code = again.wait(timeout=280)
-    return Run(project, (base / "again.txt").read_text(), code, project.jobs())
+    output = base / "again.txt"
+    again = project.start(output)
+    until("it waits", lambda: "waiting for jobs" in output.read_text() or again.poll() is not None)
+    project.thaw("broken")
+    code = again.wait(timeout=900)
+    return Run(project, output.read_text(), code, project.jobs())
 
 
 def test_stages_of_models_have_a_gpu_and_others_have_none(storm: Storm) -> None:
@@ -265,3 +270,24 @@ def test_afterwards_nothing_is_left_to_do_or_half_done(mended: Run) -> None:
     assert not list(project.root.glob(".weir/checkpoints/*/*/*/*"))
     assert not list(project.root.glob(".snakemake/incomplete/*"))
     assert not list(project.root.glob("results/**/.*writing*"))
+
+
+ELSEWHERE = {
+    "git clone https://example.org/weir.git && cd weir": "stands for the user's own address",
+    "make setup && source .venv/bin/activate": "`make test-cluster` does it",
+    "snakemake --profile slurm": "all of this file",
+}
+"""Commands of the documentation that are not run below, and why."""
+
+
+def test_every_command_of_the_documentation_is_run_here_or_elsewhere(mended: Run) -> None:
+    text = (REPOSITORY / "docs/cluster.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    assert set(ELSEWHERE) <= set(lines)
+    said = {line: mended.project.run("bash", "-c", line) for line in lines if line not in ELSEWHERE}
+    assert "Nothing to be done" in said["snakemake --profile slurm --dry-run"]
+    assert "up to date" in said["dvc status"]
+    assert said["ls results/report"].split() == ["all.html"]
+    (use,) = (text for line, text in said.items() if "efficiency" in line)
+    assert re.search(r"^stage1@hungry-s0 +\d+\.\d +20 +\d+ +1800 ", use, re.MULTILINE)
