@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from site_members import Member
 
-from weir.tracking.server import free_port
+from weir.tracking.server import SERVER_SETTINGS, answers, free_port
 
 HOST = "127.0.0.1"
 BINARIES = ("/usr/sbin", "/usr/lib/postgresql/*/bin")
@@ -65,6 +66,7 @@ def ssh_server(member: Member, folder: Path) -> Iterator[tuple[int, Path]]:
     }
     (folder / "config").write_text("".join(f"{name} {v}\n" for name, v in settings.items()))
     member.owns(folder)
+    (folder / "key").chmod(0o640)  # for the group; to OpenSSH's own client it would be too open
     process = subprocess.Popen(
         member.command(folder, sshd, "-D", "-e", "-f", str(folder / "config")),
         env=member.environment(folder),
@@ -117,3 +119,43 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             return
         time.sleep(0.05)
     raise AssertionError(f"nobody listens on {port}: {log.read_text()}")
+
+
+class TrackingServer:
+    """An MLflow server over any database, which can be killed and started again."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self.folder, self.database, self.port = folder, database, free_port()
+        self.uri = f"http://{HOST}:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(exist_ok=True)
+
+    def command(self) -> list[str]:
+        """The command of docs/site.md."""
+        options = {
+            "--backend-store-uri": self.database,
+            "--artifacts-destination": str(self.folder / "artifacts"),
+            "--host": HOST,
+            "--port": str(self.port),
+            "--workers": "1",
+        }
+        return ["mlflow", "server", *(word for pair in options.items() for word in pair)]
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *self.command()],
+            cwd=self.folder,
+            env={**os.environ, **SERVER_SETTINGS},
+            stdout=subprocess.DEVNULL,
+            stderr=(self.folder / "server.log").open("ab"),
+            start_new_session=True,
+        )
+        assert answers(self.uri, self._process), (self.folder / "server.log").read_text()[-2000:]
+
+    def kill(self) -> None:
+        """kill -9 the server and its workers."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None

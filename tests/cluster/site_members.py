@@ -112,31 +112,34 @@ class Member:
             subprocess.run(["chown", "-R", f"{self.name}:{GROUP}", str(path)], check=True)
 
 
-def add_members(folder: Path) -> list[Member]:
-    """Two accounts of one group; the test is skipped where they cannot be made."""
+def add_members(folder: Path, names: tuple[str, ...] = NAMES) -> list[Member]:
+    """Accounts of one group, the first with a closed umask.
+
+    The test is skipped where they cannot be made.
+    """
     if os.geteuid() != 0:
-        pytest.skip("needs root, to make two accounts of one group")
+        pytest.skip("needs root, to make accounts of one group")
     if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
         pytest.skip(f"needs {', '.join(missing)}")
     if _hidden()[0] and subprocess.run(["unshare", "--mount", "true"]).returncode:
         pytest.skip(f"{_hidden()[0]}: closed to other accounts, and holds this Python")
-    remove_members()
-    subprocess.run(["groupadd", "--system", GROUP], check=True)
-    members = []
-    for name, umask in zip(NAMES, ("077", "022"), strict=True):
+    remove_members(names)
+    subprocess.run(["groupadd", "--system", "--force", GROUP], check=True)
+    members: list[Member] = []
+    for name in names:
         home = folder / name
         options = ["--system", "--no-create-home", "--gid", GROUP, "--home-dir", str(home)]
         subprocess.run(["useradd", *options, "--shell", "/bin/sh", name], check=True)
         home.mkdir()
-        member = Member(name, home, umask)
+        member = Member(name, home, "022" if members else "077")
         member.owns(home)
         members.append(member)
     return members
 
 
-def remove_members() -> None:
-    """Remove both accounts and their group, also those of a run that was killed."""
-    for name in NAMES:
+def remove_members(names: tuple[str, ...] = NAMES) -> None:
+    """Remove accounts, also those of a run that was killed, and their group if it is empty."""
+    for name in names:
         subprocess.run(["userdel", name], capture_output=True)
     subprocess.run(["groupdel", GROUP], capture_output=True)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,9 +17,30 @@ from pathlib import Path
 import pytest
 from site_daemons import ssh_server
 from site_members import GROUP, Member, add_members, remove_members
-from site_repository import FASTER, RATE, STAGES, TRAINED, Clone, make_origin, modes
+from site_repository import (
+    FASTER,
+    RATE,
+    REPOSITORY,
+    STAGES,
+    TRAINED,
+    Clone,
+    make_origin,
+    modes,
+)
+
+from weir.commands.doctor_storage import check_storage
 
 pytestmark = pytest.mark.cluster
+
+REPRO = "weir.pipeline.repro"
+LAST_PID = 3_999_000
+HOLD = """
+import time
+from dvc.repo import Repo
+with Repo() as repo, repo.lock:
+    print("held", flush=True)
+    time.sleep(600)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +125,10 @@ def test_a_run_cache_pushed_with_a_closed_umask_is_found(
     (line,) = [line for line in text.splitlines() if "group cannot" in line]
     mend = line.partition("`")[2].partition("`")[0]
     assert ada.member.name in line and mend.startswith("find ")
-    assert "umask" in ada.run("weir", "doctor", ok=False)
+    assert "umask 077" in ada.run("weir", "doctor", ok=False)
 
     ada.run("sh", "-c", mend)
-    assert "group cannot" not in ben.run("weir", "doctor", ok=False)
+    assert f"ok   dvc        remote store {remote} (default), shared" in ben.run("weir", "doctor")
     fresh = Clone(ben.member, origin, ben.member.home / "fresh")
     fresh.dvc(*share)
     fresh.edit(RATE, FASTER)
@@ -115,36 +137,86 @@ def test_a_run_cache_pushed_with_a_closed_umask_is_found(
     assert fresh.weights() == ada.weights()
 
 
-def test_a_run_cache_travels_over_ssh(
-    site: Path, origin: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_run_cache_travels_over_ssh(clones: list[Clone], site: Path, origin: Path) -> None:
     """A clone without dvc.lock restores, as a parameter has been changed and trained elsewhere."""
-    me = Member(None, site)
-    server = request.getfixturevalue("members")[0] if os.geteuid() == 0 else me
+    ada, ben = (clone.member for clone in clones)
     store = site / "ssh-store"
     store.mkdir()
-    server.owns(store)
-    ran = Clone(me, origin, site / "ran")
-    ran.edit(RATE, FASTER)
-    fresh = Clone(me, origin, site / "fresh")
+    ben.owns(store)
+    fresh = Clone(ada, origin, ada.home / "fresh")
     fresh.edit(RATE, FASTER)
-    with ssh_server(server, site / "sshd") as (port, key):
-        user = server.name or me.run(site, "id", "-un").strip()
-        for clone in (ran, fresh):
+    with ssh_server(ben, site / "sshd") as (port, key):
+        for clone in (clones[0], fresh):
             clone.dvc(
-                f"remote add --default store ssh://{user}@127.0.0.1:{port}{store}",
-                f"remote modify --local store keyfile {key}",
+                f"remote add --default --force away ssh://{ben.name}@127.0.0.1:{port}{store}",
+                f"remote modify --local away keyfile {key}",
             )
-        assert ran.executed() == STAGES
-        ran.run("dvc", "push", "--quiet", "--run-cache")
-        assert "127.0.0.1" in fresh.run("weir", "doctor", ok=False)
+        clones[0].run("dvc", "push", "--quiet", "--run-cache")
+        assert f"ok   dvc        remote away ssh://127.0.0.1:{port}" in fresh.run("weir", "doctor")
         fresh.run("dvc", "fetch", "--run-cache")
         assert fresh.executed() == set()
-        assert fresh.weights() == ran.weights()
-    # The server is gone, and one file with it.
-    shutil.rmtree(fresh.root / ".dvc/cache/files")
-    shutil.rmtree(fresh.root / "results/stage1")
-    shutil.rmtree(fresh.root / "data")
-    assert {"stage1@net-s0"} <= fresh.executed()
-    assert "is made again: remote:" in (fresh.root / "logs/stage1/net-s0.log").read_text()
-    assert fresh.weights() == ran.weights()
+        assert fresh.weights() == clones[0].weights()
+    assert "bad  dvc        remote away" in fresh.run("weir", "doctor", ok=False)
+
+
+def test_a_command_on_another_node_ends_no_job(site: Path) -> None:
+    """`dvc status` of the login node takes a job of another node for dead: it sees no process."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--pid", "--fork", "true"]).returncode:
+        pytest.skip("needs root, for processes that others do not see")
+    root, me = site / "nodes", Member(None, site)
+    root.mkdir()
+    me.run(root, "git", "init", "--quiet")
+    me.run(root, "dvc", "init", "--quiet")
+    stage = "{cmd: 'until test -e go; do sleep 0.1; done; cp a b', deps: [a], outs: [b]}"
+    (root / "dvc.yaml").write_text(f"stages:\n  slow: {stage}\n")
+    (root / "a").write_text("a")
+    # A process number that no process of the other machine has.
+    script = f"echo {LAST_PID} > /proc/sys/kernel/ns_last_pid; {sys.executable} -m {REPRO} slow"
+    job = subprocess.Popen(
+        ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", script],
+        cwd=root,
+        env=me.environment(REPOSITORY),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    claims = root / ".dvc/tmp/rwlock"
+    deadline = time.monotonic() + 60
+    while not (claims.exists() and '"write": {"' in claims.read_text()):
+        assert job.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    before = claims.read_text()
+    me.run(root, "dvc", "status")
+    assert claims.read_text() != before, "dvc struck the entry of the job"
+    (root / "go").touch()
+    assert job.wait(60) == 0, job.communicate()[0]
+    assert "up to date" in me.run(root, "dvc", "status")
+
+
+@pytest.mark.parametrize("by_links", [False, True])
+def test_a_lock_of_dvc_keeps_a_second_command_waiting(site: Path, by_links: bool) -> None:
+    """One that is killed leaves a lock made of hard links behind, which `weir doctor` names."""
+    root, me = site / f"links-{by_links}", Member(None, site)
+    root.mkdir()
+    me.run(root, "git", "init", "--quiet")
+    me.run(root, "dvc", "init", "--quiet")
+    me.run(root, "dvc", "config", "core.hardlink_lock", str(by_links).lower())
+    (root / "dvc.yaml").touch()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD], cwd=root, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    assert "Unable to acquire lock" in me.run(root, "dvc", "status", ok=False)
+    holder.kill()
+    holder.wait()
+    me.run(root, "dvc", "status", ok=not by_links)
+    lock = root / ".dvc/tmp/lock"
+    if by_links:
+        then = lock.stat().st_mtime - 3600
+        os.utime(lock, (then, then))
+    found = [finding.text for finding in check_storage(root) if finding.state == "bad"]
+    assert len(found) == by_links
+    if by_links:
+        assert found[0].startswith(".dvc/tmp/lock: held since") and "remove that file" in found[0]
+        lock.unlink()
+        me.run(root, "dvc", "status")

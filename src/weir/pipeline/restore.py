@@ -32,12 +32,12 @@ def restore_from_remote() -> None:
                 raise
         try:
             return local(self, stage, *args, dry=dry, **{**options, "pull": True})
-        except RunCacheNotFoundError:
-            raise
         except Exception as error:
+            if isinstance(error, RunCacheNotFoundError) and error.__cause__ is None:
+                raise
             # A node without a network, or a remote that is away: the stage can still be run.
-            what = " ".join(str(error).split()) or type(error).__name__
-            logger.warning("'%s' is made again: remote: %s", stage.addressing, what)
+            what = " ".join(str(error.__cause__ or error).split()) or type(error).__name__
+            logger.warning("remote: %s; stage '%s' is run again", what, stage.addressing)
             raise RunCacheNotFoundError(stage) from error
 
     StageCache.restore = restore
