@@ -108,7 +108,8 @@ def test_a_decoder_begins_with_the_rates_of_training(tiny_clinical: ClinicalData
     events = tally(merge(train.batch(torch.arange(len(train))), flow.grid), flow.grid, flow.codes)
     near = around(events, torch.zeros_like(events.count, dtype=torch.bool))
     here = Neighbours(*(part[:1, 0] for part in near))
-    law = flow.decoder(None, torch.zeros(1, flow.told_width), here, torch.tensor([0]))
+    decoder = flow.decoder
+    law = decoder(decoder.read(None, torch.zeros(1, 64), here, torch.tensor([0])), here)
     torch.testing.assert_close(
         law.present[0], (events.count > 0).float().mean((0, 1)), atol=1e-2, rtol=0
     )

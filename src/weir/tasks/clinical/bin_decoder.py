@@ -44,8 +44,9 @@ class BinDecoder(nn.Module):
     """Decoder of the events of a bin from the record's code, what is told and the neighbours.
 
     What a record's code and the last values leave open is not independent from code to code: a
-    panel is measured as a whole, pressures go together. Each bin therefore has noise of its own,
-    inferred in training from the first stage's latent of all its events.
+    panel is measured as a whole, pressures go together. Each bin therefore has noise of its own, a
+    Gaussian given all that, inferred in training from the first stage's latent of all the bin's
+    events (as in Chung et al. 2015, "A Recurrent Latent Variable Model for Sequential Data").
 
     Without a code the decoder answers another question: the law of each single value given what is
     shown on both sides. Many are asked at once then, so that nothing can be known of what is made.
@@ -98,9 +99,13 @@ class BinDecoder(nn.Module):
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.value.bias)
         self.log_pace = nn.Parameter(torch.zeros(codes))
+        self.prior = nn.Linear(width, 2 * noise)
         self.posterior = nn.Sequential(
-            nn.Linear(d_latent + told, 96), nn.GELU(), nn.Linear(96, 2 * noise)
+            nn.Linear(d_latent + width, 96), nn.GELU(), nn.Linear(96, 2 * noise)
         )
+        for last in (self.prior, self.posterior[-1]):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
         self.register_buffer("excess", torch.zeros(codes))
         self.register_buffer("valued", torch.ones(codes))
 
@@ -127,45 +132,60 @@ class BinDecoder(nn.Module):
         share = (total + 0.5) / (total + 0.5).sum(1, keepdim=True)
         self.count.bias.copy_(share.log().flatten())
 
-    def infer(self, latent: Tensor, told: Tensor) -> SetPosterior:
-        """Laws of the bins' own noise, `[..., noise]`.
-
-        Args:
-            latent: `[..., d_latent]` of all events of each bin; 0 for none.
-            told: `[..., told]`.
-        """
-        mean, log_variance = self.posterior(torch.cat([latent, told], -1)).chunk(2, -1)
-        return SetPosterior(mean, log_variance.clamp(*LOG_VARIANCE))
-
-    def forward(
-        self,
-        code: Tensor | None,
-        told: Tensor,
-        neighbours: Neighbours,
-        place: Tensor,
-        own: Tensor | None = None,
-    ) -> BinLaw:
-        """The law of bins; leading axes broadcast.
+    def read(
+        self, code: Tensor | None, told: Tensor, neighbours: Neighbours, place: Tensor
+    ) -> Tensor:
+        """What is known of bins, `[..., width]`; leading axes broadcast.
 
         Args:
             code: `[..., code]`; None asks for single values given what is shown.
             told: `[..., told]`.
             neighbours: `[..., code]` each.
             place: `[...]` int64, numbers of the bins.
-            own: `[..., noise]`, with a code only.
         """
         hidden = self.neighbours(neighbours.features(self.bins)) + self.place[place]
         hidden = hidden + self.told(told)
-        hidden = hidden + (self.no_code if code is None else self.code(code))
-        if own is not None:
-            hidden = hidden + self.own(own)
-        hidden = functional.gelu(hidden)
+        return functional.gelu(hidden + (self.no_code if code is None else self.code(code)))
+
+    def noise_prior(self, known: Tensor) -> SetPosterior:
+        """Laws of the bins' own noise, `[..., noise]`, of what is known `[..., width]`."""
+        return _law(self.prior(known))
+
+    def noise_posterior(self, known: Tensor, latent: Tensor) -> SetPosterior:
+        """The same given the latents `[..., d_latent]` of all events of the bins; 0 for none.
+
+        It differs from the prior law by a step.
+        """
+        prior = self.prior(known)
+        return _law(prior + self.posterior(torch.cat([latent, known], -1)))
+
+    def forward(self, known: Tensor, neighbours: Neighbours, own: Tensor | None = None) -> BinLaw:
+        """The law of bins.
+
+        Args:
+            known: `[..., width]`, see `read`.
+            neighbours: `[..., code]` each.
+            own: `[..., noise]`; None for single values.
+        """
+        hidden = known if own is None else known + self.own(own)
         for layer in self.layers:
             hidden = hidden + layer(hidden)
         counts = self.count(hidden).unflatten(-1, (self.codes, self.most + 1))
         moved, spread, gate, same = self.value(hidden).chunk(4, -1)
         mean = self._carried(neighbours, gate) + moved
         return BinLaw(counts, mean, LOW_SD + (HIGH_SD - LOW_SD) * torch.sigmoid(spread), same)
+
+    def made(
+        self,
+        code: Tensor,
+        told: Tensor,
+        neighbours: Neighbours,
+        place: int,
+        generator: torch.Generator | None = None,
+    ) -> BinLaw:
+        """The law of a bin that is being made, whose own noise is drawn; arguments as of `read`."""
+        known = self.read(code, told, neighbours, torch.tensor(place, device=code.device))
+        return self(known, neighbours, self.noise_prior(known).sample(generator))
 
     def _carried(self, neighbours: Neighbours, gate: Tensor) -> Tensor:
         """As an Ornstein-Uhlenbeck process about the record's level, with a pace for each code:
@@ -193,6 +213,11 @@ class BinDecoder(nn.Module):
         share = law.counts.softmax(-1)
         number = torch.arange(self.most + 1, device=share.device, dtype=share.dtype)
         return share @ number + share[..., -1] * self.excess
+
+
+def _law(parameters: Tensor) -> SetPosterior:
+    mean, log_variance = parameters.chunk(2, -1)
+    return SetPosterior(mean, log_variance.clamp(*LOG_VARIANCE))
 
 
 def count_loss(law: BinLaw, events: BinEvents) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from weir.tasks.clinical.grid import Grid, show
 from weir.tasks.clinical.marginals import Marginals
 from weir.tasks.clinical.masks import Masks
 from weir.tasks.clinical.record_code import RecordCode
+from weir.tasks.clinical.told import Told
 
 if TYPE_CHECKING:
     from weir.tasks.clinical.records import Records, RecordSet
@@ -29,20 +30,6 @@ if TYPE_CHECKING:
 
 LOG_SD = (-3.0, 1.0)
 """Range of the logarithm of a regression's deviation."""
-
-
-class Told(NamedTuple):
-    """What the flow and the decoder are told of each record.
-
-    Attributes:
-        vector: `[record, told]`.
-        mean: `[record, code]`, the code's by regression, standardised.
-        sd: `[record, code]`, likewise.
-    """
-
-    vector: Tensor
-    mean: Tensor
-    sd: Tensor
 
 
 class RecordFlow(FlowModel):

@@ -63,7 +63,7 @@ class FlowWeights(Config):
 
     flow: NonNegativeFloat = Field(1.0, description="Of flow matching on the codes.")
     beta: NonNegativeFloat = Field(
-        0.3, description="Of the divergence of records' codes; 1 is the ELBO."
+        0.1, description="Of the divergence of records' codes; 1 is the ELBO."
     )
     noise: NonNegativeFloat = Field(
         1.0, description="Of the divergence of the bins' own noise; 1 is the ELBO."
@@ -109,7 +109,7 @@ class ClinicalFlow(RecordFlowSettings):
     stage1: NodeName = Field(description="The stage1 node whose representation is used.")
     training: Training = Field(
         default_factory=lambda: Training(
-            batch_size=64, steps=1500, learning_rate=2e-3, weight_decay=0.01, ema=0.99
+            batch_size=64, steps=2000, learning_rate=2e-3, weight_decay=0.01, ema=0.99
         ),
         description="Optimisation.",
     )

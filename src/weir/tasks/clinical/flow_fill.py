@@ -52,7 +52,7 @@ def fill(
     events = tally(merge(seen, grid), grid, model.codes, score)
     record, place = hidden_known.any(-1).nonzero(as_tuple=True)
     beside = Neighbours(*(part[record, place] for part in around(events, ~hidden_known)))
-    alone = decoder(None, told.vector[record], beside, place)
+    alone = decoder(decoder.read(None, told.vector[record], beside, place), beside)
     x = model.source(told, samples, generator)
     x = model.transport(x, told, steps=steps, solver=solver).final
     code = model.decode(x, told)
@@ -92,7 +92,6 @@ def _in_turn(
     turn = Turn(events, ~hidden)
     scores, rates = [], []
     white = code.new_empty(*code.shape[:2], model.codes)
-    own = code.new_empty(*code.shape[:2], decoder.noise)
     for place in range(model.grid.bins):
         here = hidden[:, None, place]
         near = turn.now()
@@ -101,13 +100,7 @@ def _in_turn(
             rates.append(torch.zeros_like(told[:, :1]).expand(-1, model.codes))
             turn.put(white, torch.zeros_like(here))
             continue
-        law = decoder(
-            code,
-            told[:, None],
-            near,
-            torch.tensor(place, device=code.device),
-            own.normal_(generator=generator),
-        )
+        law = decoder.made(code, told[:, None], near, place, generator)
         count = decoder.draw_counts(law, generator)
         # The mean of so many values.
         sd = law.sd / count.clamp_min(1).sqrt()

@@ -14,10 +14,11 @@ from weir.tasks.clinical.bin_decoder import count_loss, repeats, value_loss
 from weir.tasks.clinical.flow_data import Query
 from weir.tasks.clinical.grid import BinEvents, merge, tally
 from weir.tasks.clinical.neighbours import Neighbours, around, in_turn
+from weir.tasks.clinical.told import Told
 from weir.training.objective import Objective
 
 if TYPE_CHECKING:
-    from weir.tasks.clinical.flow import RecordFlow, Told
+    from weir.tasks.clinical.flow import RecordFlow
     from weir.tasks.clinical.flow_data import FlowBatch
     from weir.tasks.clinical.seqsetvae import SetPosterior
 
@@ -38,7 +39,7 @@ class Weights(NamedTuple):
     """
 
     flow: float = 1.0
-    beta: float = 0.3
+    beta: float = 0.1
     noise: float = 1.0
     single: float = 10.0
     outcome: float = 0.2
@@ -50,7 +51,7 @@ class FlowObjective(Objective):
     Args:
         model: the flow.
         times: law of the training times.
-        draws: times of each record in a batch.
+        draws: noises and times of each record's code in a batch.
         bins: bins of each record in a batch that are decoded.
         forget: share of the codes of most bins whose neighbours are forgotten in training. Without,
             the last value says nearly all, and nothing would press the code to tell of levels.
@@ -92,14 +93,16 @@ class FlowObjective(Objective):
         if self.training:
             model.code.follow(law)
         code = law.sample()
-        standard = self._standard(code, law)
-        # The regression learns from codes as they are; the flow from what it leaves of them.
-        off = (standard.detach() - told.mean) / told.sd
-        event = (standard - told.mean.detach()) / told.sd.detach()
         parts = self._bins(batch, told, code)
+        # Of every record also as one to be made up: that costs no pass of the first stage.
+        every = Told(*map(torch.cat, zip(told, self._made_up(batch), strict=True)))
+        standard = self._standard(code, law).repeat(2, 1)
+        # The regression learns from codes as they are; the flow from what it leaves of them.
+        off = (standard.detach() - every.mean) / every.sd
+        event = (standard - every.mean.detach()) / every.sd.detach()
         parts |= {
-            "regression": (0.5 * off.square() + told.sd.log()).mean(),
-            "flow": matching_loss(model, told, event, self.draws, self.times),
+            "regression": (0.5 * off.square() + every.sd.log()).mean(),
+            "flow": matching_loss(model, every, event, self.draws, self.times),
             "code_kl": law.kl().sum(-1).mean(),
             "outcome": functional.binary_cross_entropy_with_logits(
                 model.code.risk(code), batch.records.outcome
@@ -117,9 +120,17 @@ class FlowObjective(Objective):
         )
         losses = {"loss": loss} | {name: part.detach() for name, part in parts.items()}
         if not self.training and self.scored > 1:
-            made = model.transport(model.source(told, self.scored), told).final
+            made = model.transport(model.source(every, self.scored), every).final
             losses["energy"] = fair_energy(made, event[:, None]).mean()
         return losses
+
+    def _made_up(self, batch: FlowBatch) -> Told:
+        """What is told of records of which nothing is shown, mostly with their outcome."""
+        records = batch.records
+        known = torch.rand_like(records.outcome) < self.model.masks.known
+        outcome = torch.where(known, records.outcome, -1.0)
+        nothing = torch.zeros_like(records.end)
+        return self.model.tell(None, nothing, records.static, records.end, outcome)
 
     def _standard(self, code: Tensor, law: SetPosterior) -> Tensor:
         """Codes in units of their spread over records, `[record, code]`.
@@ -158,15 +169,13 @@ class FlowObjective(Objective):
             again = [part & ~forgotten for part in again]
         asked, same = (part.to(score) for part in again)
         vector = told.vector[:, None].expand(-1, self.bins, -1)
-        noise = model.decoder.infer(batch.latent[owners, place], vector)
-        law = model.decoder(
-            code[:, None],
-            vector,
-            known,
-            place,
-            noise.sample(),
-        )
-        single = model.decoder(None, vector, Neighbours(*some(around(events, shown))), place)
+        decoder = model.decoder
+        hints = decoder.read(code[:, None], vector, known, place)
+        prior = decoder.noise_prior(hints)
+        noise = decoder.noise_posterior(hints, batch.latent[owners, place])
+        law = decoder(hints, known, noise.sample())
+        beside = Neighbours(*some(around(events, shown)))
+        single = decoder(decoder.read(None, vector, beside, place), beside)
         unchanged = functional.binary_cross_entropy_with_logits(law.same, same, reduction="none")
         bins = place.numel()
         # Nothing is asked of single values where nothing is shown: there the code tells them.
@@ -175,7 +184,7 @@ class FlowObjective(Objective):
             "counts": (count_loss(law, here) * hidden).sum() / bins,
             "values": (value_loss(law, here) * hidden * (1 - same)).sum() / bins,
             "repeats": (unchanged * asked * hidden).sum() / bins,
-            "noise_kl": noise.kl().sum(-1).mean(),
+            "noise_kl": noise.kl(prior).sum(-1).mean(),
             "forecast": (value_loss(single, here) * sought).sum()
             / (here.values * sought).sum().clamp_min(1),
         }

@@ -75,14 +75,7 @@ def _some(
     bins = []
     for place in range(grid.bins):
         near = turn.now()
-        own = torch.empty(len(static), 1, decoder.noise, device=static.device)
-        law = decoder(
-            code,
-            told.vector[:, None],
-            near,
-            torch.tensor(place, device=static.device),
-            own.normal_(generator=generator),
-        )
+        law = decoder.made(code, told.vector[:, None], near, place, generator)
         law = BinLaw(*(part[:, 0] for part in law))
         count = decoder.draw_counts(law, generator) * inside[:, place, None]
         again = repeated(law, near.past[:, 0], generator)

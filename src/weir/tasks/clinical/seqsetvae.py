@@ -42,13 +42,21 @@ class SetPosterior(NamedTuple):
     mean: Tensor
     log_variance: Tensor
 
-    def sample(self) -> Tensor:
-        """One draw each, `[set, d_latent]`, from the global generator."""
-        return self.mean + torch.randn_like(self.mean) * (0.5 * self.log_variance).exp()
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """One draw each, `[set, d_latent]`; by default from the global generator."""
+        white = torch.empty_like(self.mean).normal_(generator=generator)
+        return self.mean + white * (0.5 * self.log_variance).exp()
 
-    def kl(self) -> Tensor:
-        """Divergence from the standard normal law, `[set, d_latent]` nats."""
-        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance)
+    def kl(self, prior: SetPosterior | None = None) -> Tensor:
+        """Divergence from a prior law, the standard normal one by default, in nats.
+
+        `[set, d_latent]`.
+        """
+        if prior is None:
+            return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance)
+        apart = self.log_variance - prior.log_variance
+        off = (self.mean - prior.mean).square() * (-prior.log_variance).exp()
+        return 0.5 * (off + apart.exp() - 1 - apart)
 
 
 class SeqSetVAE(nn.Module):
