@@ -17,5 +17,6 @@ rule baseline:
     params:
         stage=name("baseline"),
         settings=settings("baseline"),
+        processes=processes,
     shell:
-        REPRO
+        TRAIN

@@ -14,6 +14,7 @@ os.environ.update(
 from weir.errors import WeirError
 from weir.pipeline import invocation
 from weir.pipeline.dvcfile import is_folder
+from weir.pipeline.together import wanted
 from weir.pipeline.verdict import STALE
 
 
@@ -36,6 +37,8 @@ REPRO = (
     "trap '' TERM USR1; python -m weir.pipeline.repro {params.stage} > {log} 2>&1"
     " || {{ code=$?; tail -n 20 {log} >&2; exit $code; }}"
 )
+# Training may take several processes.
+TRAIN = REPRO.replace("python", "{params.processes} python", 1)
 
 
 def inputs(stage):
@@ -71,6 +74,11 @@ def settings(stage):
 def scaled(amount):
     """Twice as much for each new attempt."""
     return lambda wildcards, attempt: amount * 2 ** (attempt - 1)
+
+
+def processes(wildcards, resources):
+    """What tells a training how many processes it has: one for each GPU, or Slurm's tasks."""
+    return wanted(dict(resources.items()))
 
 
 def gpu_slot(wildcards):

@@ -18,5 +18,6 @@ rule distill:
     params:
         stage=name("distill"),
         settings=settings("distill"),
+        processes=processes,
     shell:
-        REPRO
+        TRAIN

@@ -18,5 +18,6 @@ rule joint:
     params:
         stage=name("joint"),
         settings=settings("joint"),
+        processes=processes,
     shell:
-        REPRO
+        TRAIN

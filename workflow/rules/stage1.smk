@@ -18,5 +18,6 @@ rule stage1:
     params:
         stage=name("stage1"),
         settings=settings("stage1"),
+        processes=processes,
     shell:
-        REPRO
+        TRAIN

@@ -18,5 +18,6 @@ rule stage2:
     params:
         stage=name("stage2"),
         settings=settings("stage2"),
+        processes=processes,
     shell:
-        REPRO
+        TRAIN

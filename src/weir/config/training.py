@@ -30,7 +30,7 @@ class Training(Config):
         1.0, gt=0, description="Limit of the gradient's norm; null for none."
     )
     accumulate: PositiveInt = Field(
-        1, description="Parts into which a batch is cut to save memory."
+        1, description="Parts into which a batch is cut, to save memory or for several devices."
     )
     ema: float | None = Field(
         None, gt=0, lt=1, description="Decay of the averaged weights; null keeps the raw ones."

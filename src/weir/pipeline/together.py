@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,10 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from weir.errors import WeirError
+from weir.errors import UserError, WeirError
 from weir.training.processes import count, is_main_process, processes, started_by_slurm
 
 TRAINED = ("stage1", "stage2", "joint", "baseline", "distill")
@@ -32,6 +34,29 @@ GRACE = 10.0
 """Seconds in which processes must end after one of them has failed."""
 _KEPT = ("SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CLUSTER_NAME", "SLURM_CONF")
 _PASSED_ON = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
+
+
+def wanted(resources: Mapping[str, Any]) -> str:
+    """Variables for a training to which Snakemake gives some resources; none for one process.
+
+    There is one process for each GPU (`gpu` in all, or `gres: gpu:4` on each node), without GPUs
+    as many as `tasks`, on as many `nodes`. A single one leaves the environment as it is.
+
+    Raises:
+        UserError: the processes cannot be shared evenly by the nodes.
+    """
+    nodes = int(resources.get("nodes", 1))
+    each = re.fullmatch(r"gpu(?::[a-zA-Z_][\w.]*)?(?::(\d+))?", str(resources.get("gres", "")))
+    if each:
+        total = nodes * int(each[1] or 1)
+    else:
+        total = int(resources.get("gpu") or resources.get("tasks", 1))
+    if total % nodes:
+        raise UserError(
+            f"set-resources: {total} processes cannot be shared evenly by {nodes} nodes; mend gpu, "
+            "tasks or nodes in the profile"
+        )
+    return f"WEIR_DEVICES={total // nodes} WEIR_NODES={nodes}" if total > 1 else ""
 
 
 def run_together(stage: str, root: Path) -> int | None:
@@ -189,9 +214,10 @@ def _answer(folder: Path, codes: list[int]) -> int:
     if killed and not notes and len(set(codes)) == 1:
         return _die(killed[0])
     how = f" by {signal.Signals(killed[0]).name}" if killed else ""
+    why = ", for want of memory perhaps" if signal.SIGKILL in killed else ""
     raise WeirError(
-        f"a process of the training was killed{how}, for want of memory perhaps; run it again to "
-        "resume from the last checkpoint"
+        f"a process of the training was ended{how}{why}; run it again to resume from the last "
+        "checkpoint"
     )
 
 

@@ -54,10 +54,17 @@ class Buffers:
             owner._buffers[name] = self._before[index].copy_(self._copies[index])
             self._versions[index] = self._before[index]._version
 
+    def changed(self) -> list[bool]:
+        """Which buffers the first part has changed; all no where another process computed it."""
+        return [index in self._after for index in range(len(self._before))]
+
     @torch.no_grad()
-    def end(self) -> None:
-        """Let what the first part has made of the buffers stand, in all processes."""
-        changed = self._exchange.any([index in self._after for index in range(len(self._before))])
+    def end(self, changed: list[bool]) -> None:
+        """Let what the first part has made of the buffers stand, in all processes.
+
+        Args:
+            changed: which buffers have changed, anywhere.
+        """
         for index, given in enumerate(changed):
             if given:
                 self._before[index].copy_(self._after.get(index, self._before[index]))

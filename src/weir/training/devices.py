@@ -68,7 +68,9 @@ def open_fabric(precision: str) -> Fabric:
         raise UserError("precision fp16 needs a GPU; choose bf16 or fp32 to train on a CPU")
     strategy = _choice("WEIR_STRATEGY", _STRATEGIES)
     if devices * nodes > 1 and strategy == "auto":
-        strategy = "ddp"
+        # Some objectives have terms that not every part of a batch reaches, such as items with an
+        # outcome; plain DDP, which is a little faster, would wait for their gradients forever.
+        strategy = "ddp_find_unused_parameters_true"
     if device.type == "cuda" and devices > torch.cuda.device_count():
         raise UserError(f"WEIR_DEVICES={devices}: {torch.cuda.device_count()} GPUs are visible")
     fabric = Fabric(

@@ -54,12 +54,6 @@ class Exchange:
             for tensor in tensors:
                 torch.distributed.broadcast(tensor, 0)
 
-    def largest(self, tensor: Tensor) -> Tensor:
-        """Largest value of a tensor on the device over all processes, in place."""
-        if not self.alone:
-            torch.distributed.all_reduce(tensor, torch.distributed.ReduceOp.MAX)
-        return tensor
-
 
 def is_parting(error: BaseException) -> bool:
     """Whether an error is only the echo of another process's end."""

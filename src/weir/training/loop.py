@@ -189,11 +189,12 @@ class _Run:
                     stepper.step(standing.step)
                 except FailedStep as failure:
                     self._fail(failure)
+                stop = stepper.agree(self.signals.received is not None)
                 standing.step += 1
                 saving = standing.step % self.settings.checkpoint_every == 0
                 if saving or self._entry_due() or standing.step % stepper.fetch_every == 0:
                     self._fetch()
-                if self._asked_to_stop():
+                if stop:
                     self._interrupt()
                 if saving:
                     self._save("last")

@@ -63,7 +63,9 @@ class _Called(nn.Module):
         self.objective = objective
 
     def forward(self, part: _Part) -> dict[str, Tensor]:
-        return self.objective(part.batch, part.progress)
+        losses = self.objective(part.batch, part.progress)
+        # DDP looks for unused parameters from what is returned; only the loss has gradients.
+        return {k: v if k == "loss" else v.detach() for k, v in losses.items()}
 
 
 class Stepper:
@@ -145,12 +147,13 @@ class Stepper:
                         loss * (share * self.fabric.world_size),
                         [v * share for v in values],
                     )
+                if not self.exchange.alone:
+                    # What is not finite here shall be no gradient in any process.
+                    loss = loss * (1 + 0 * _row(values).sum())
                 self.fabric.backward(loss)
             total = values if not total else [a + b for a, b in zip(total, values, strict=True)]
             if self._buffers is not None:
                 self._buffers.end_part(number)
-        if self._buffers is not None:
-            self._buffers.end()
         self._names = list(losses)
         norm = self._clip()
         self._pending.append((step, [*total, norm]))
@@ -159,13 +162,21 @@ class Stepper:
         elif not self._scaled:
             # The fused kernel's own switch, made for gradient scalers: read on the device.
             bad = 1.0 - torch.isfinite(_row(self._pending[-1][1])).all().float()
-            self._bad = self.exchange.largest(torch.maximum(self._bad, bad))
+            self._bad = torch.maximum(self._bad, bad)
             self.optimizer.found_inf = self._bad
         set_learning_rate(self.optimizer, self.learning_rate(step))
         (self._wrapped if self._scaled else self.optimizer).step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(step)
+
+    def agree(self, stop: bool) -> bool:
+        """Come to one mind after a step: the same buffers, and whether any process is to stop."""
+        if self._buffers is None:
+            return self.exchange.any([stop])[0]
+        told = self.exchange.any([stop, *self._buffers.changed()])
+        self._buffers.end(told[1:])
+        return told[0]
 
     def fetch(self) -> Iterator[tuple[int, dict[str, float]]]:
         """Losses and `gradient_norm` of the steps since the last fetch, with their indices.
