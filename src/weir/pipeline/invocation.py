@@ -10,14 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weir.commands.plan import prune_evaluations
-from weir.config.params import load_params
 from weir.errors import UserError
 from weir.pipeline import head, slurm, warm
 from weir.pipeline.dvcfile import Stages
-from weir.pipeline.layout import Layout
-from weir.pipeline.plan import write_plan
-from weir.pipeline.verdict import ask_dvc
 
 if TYPE_CHECKING:
     import subprocess
@@ -49,6 +44,17 @@ def begin(root: Path, config: Mapping[str, Any], *, main: bool) -> Stages:
             note(held)  # Snakemake refuses, unless the two share no file
         else:
             slurm.await_earlier(root, note)
+    return _plan(root)
+
+
+def _plan(root: Path) -> Stages:
+    # Not above: a job on a cluster imports this module twice, and needs none of them.
+    from weir.commands.plan import prune_evaluations
+    from weir.config.params import load_params
+    from weir.pipeline.layout import Layout
+    from weir.pipeline.plan import write_plan
+    from weir.pipeline.verdict import ask_dvc
+
     layout = Layout(root)
     params = load_params(root / "params.yaml")
     write_plan(params, layout)

@@ -46,9 +46,13 @@ class Queued:
     reason: str
 
 
-def queue(root: Path) -> list[Queued] | None:
-    """Jobs of this user that run or wait and work in a repository; None if Slurm does not say."""
-    command = ["squeue", "--me", "--noheader", "--format=%i|%T|%Z|%k|%r"]
+def queue(root: Path, *options: str) -> list[Queued] | None:
+    """Jobs that run or wait and work in a repository; None if Slurm does not say.
+
+    Args:
+        options: of `squeue`, such as `--me`.
+    """
+    command = ["squeue", *options, "--noheader", "--format=%i|%T|%Z|%k|%r"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     except (OSError, subprocess.SubprocessError):
@@ -100,7 +104,7 @@ def watch(root: Path, note: Callable[[str], None], pause: float = PATIENCE) -> N
         said: set[Queued] = set()
         while True:
             time.sleep(pause)
-            for job in queue(root) or []:
+            for job in queue(root, "--me") or []:
                 if (
                     job.waiting
                     and NEVER.search(job.reason)
