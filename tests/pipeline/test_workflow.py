@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from checkout import STAGES, Checkout
+from checkout import REPOSITORY, STAGES, Checkout
 
 pytestmark = pytest.mark.pipeline
 
@@ -39,6 +39,24 @@ def test_slurm_gives_gpus_and_more_memory_after_a_failure(untouched: Checkout) -
     assert all(re.search(r"mem_mb=\d+.* runtime=\d+", given) for given in resources.values())
     local = untouched.snakemake("-n")
     assert "gpu=1" not in local
+
+
+def test_the_settings_of_a_site_in_the_documentation(untouched: Checkout) -> None:
+    text = (REPOSITORY / "docs/cluster.md").read_text()
+    (site,) = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    profile = untouched.root / "workflow/profiles/slurm/config.yaml"
+    own = profile.read_text()
+    profile.write_text(own[: own.index("default-resources:")] + site)
+    text = untouched.snakemake("-n", "--profile", "slurm")
+    rules = re.findall(
+        r"^rule (\w+):\n(?:    .*\n)*?    (?:threads: (\d+)\n    )?resources: (.*)", text, re.M
+    )
+    given = {rule: (threads, asked) for rule, threads, asked in rules}
+    assert "slurm_partition=cpu" in given["preprocess"][1]
+    assert "slurm_account=my-group" in given["preprocess"][1]
+    assert "slurm_partition=gpu" in given["stage2"][1] and "constraint=a100" in given["stage2"][1]
+    assert "mem_mb=8000" in given["stage2"][1] and "runtime=240" in given["stage1"][1]
+    assert given["baseline"][0] == "4"
 
 
 def test_a_single_node_gets_other_resources(untouched: Checkout) -> None:
