@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from site_commands import said
 from site_members import Member
 
 from weir.tracking.server import SERVER_SETTINGS, answers, free_port
 
 HOST = "127.0.0.1"
 BINARIES = ("/usr/sbin", "/usr/lib/postgresql/*/bin")
-WAIT = 20.0
+WAIT = 120.0
 
 
 def program(name: str, package: str) -> str:
@@ -132,14 +133,13 @@ class TrackingServer:
 
     def command(self) -> list[str]:
         """The command of docs/site.md."""
-        options = {
-            "--backend-store-uri": self.database,
-            "--artifacts-destination": str(self.folder / "artifacts"),
-            "--host": HOST,
-            "--port": str(self.port),
-            "--workers": "1",
+        kind = self.database.partition("+")[0].partition(":")[0]
+        places = {
+            "sqlite" if kind == "sqlite" else "postgres": self.database,
+            "artifacts": self.folder / "artifacts",
+            "port": f"--port {self.port}",
         }
-        return ["mlflow", "server", *(word for pair in options.items() for word in pair)]
+        return said(f"mlflow server --backend-store-uri {kind}", **places).split()
 
     def start(self) -> None:
         """Start, and wait until it answers."""
@@ -151,7 +151,9 @@ class TrackingServer:
             stderr=(self.folder / "server.log").open("ab"),
             start_new_session=True,
         )
-        assert answers(self.uri, self._process), (self.folder / "server.log").read_text()[-2000:]
+        assert answers(self.uri, self._process, 240), (self.folder / "server.log").read_text()[
+            -2000:
+        ]
 
     def kill(self) -> None:
         """kill -9 the server and its workers."""

@@ -8,6 +8,7 @@ import stat
 import subprocess
 from pathlib import Path
 
+from site_commands import said
 from site_members import Member
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -73,10 +74,9 @@ class Clone:
         """Output of a command in the clone."""
         return self.member.run(self.root, *words, ok=ok, **variables)
 
-    def dvc(self, *lines: str) -> None:
-        """Several `dvc` commands."""
-        for line in lines:
-            self.run("dvc", *line.split())
+    def type(self, start: str, **names: object) -> str:
+        """Output of a command of docs/site.md, with its names replaced."""
+        return self.run("bash", "-c", said(start, **names))
 
     def executed(self) -> set[str]:
         """Stages whose command `snakemake` really ran, where others were restored."""

@@ -6,6 +6,7 @@ Accounts, SSH server and file permissions are real. docs/site.md quotes these co
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from site_commands import lines, said
 from site_daemons import ssh_server
 from site_members import GROUP, Member, add_members, remove_members
 from site_repository import (
@@ -68,15 +70,14 @@ def members(site: Path) -> Iterator[list[Member]]:
 @pytest.fixture(scope="module")
 def clones(site: Path, origin: Path, members: list[Member]) -> list[Clone]:
     """A clone of each, with one cache, after the first has run `snakemake`."""
-    cache = site / "cache"
-    subprocess.run(["install", "-d", "-m", "2775", "-g", GROUP, str(cache)], check=True)
+    subprocess.run(said("install", site=site, group=GROUP).split(), check=True)
     clones = [Clone(member, origin, member.home / "weir") for member in members]
     for clone in clones:
-        clone.dvc(f"cache dir --local {cache}", "config --local cache.shared group")
+        clone.type("dvc cache dir", site=site)
+        clone.type("dvc config --local cache.shared")
     # The second clone keeps links into the cache instead of copies, and locks by hard links.
-    clones[1].dvc(
-        "config --local cache.type reflink,symlink", "config --local core.hardlink_lock true"
-    )
+    clones[1].type("dvc config --local cache.type")
+    clones[1].run("dvc", "config", "--local", "core.hardlink_lock", "true")
     assert clones[0].executed() == STAGES
     return clones
 
@@ -113,13 +114,9 @@ def test_a_run_cache_pushed_with_a_closed_umask_is_found(
     """DVC gives the group the files that it pushes, but not those of the run-cache."""
     ada, ben = clones
     remote = site / "remote"
-    subprocess.run(["install", "-d", "-m", "2775", "-g", GROUP, str(remote)], check=True)
-    share = (
-        f"remote add --local --default store {remote}",
-        "remote modify --local store shared group",
-    )
     for clone in clones:
-        clone.dvc(*share)
+        clone.type("dvc remote add --default store", site=site)
+        clone.type("dvc remote modify store")
     ada.run("dvc", "push", "--quiet", "--run-cache")
     text = ben.run("weir", "doctor", ok=False)
     (line,) = [line for line in text.splitlines() if "group cannot" in line]
@@ -130,9 +127,9 @@ def test_a_run_cache_pushed_with_a_closed_umask_is_found(
     ada.run("sh", "-c", mend)
     assert f"ok   dvc        remote store {remote} (default), shared" in ben.run("weir", "doctor")
     fresh = Clone(ben.member, origin, ben.member.home / "fresh")
-    fresh.dvc(*share)
+    fresh.type("dvc remote add --default store", site=site)
     fresh.edit(RATE, FASTER)
-    fresh.run("dvc", "fetch", "--run-cache")
+    fresh.type("umask 007 && dvc fetch")
     assert fresh.executed() == set()
     assert fresh.weights() == ada.weights()
 
@@ -146,14 +143,13 @@ def test_a_run_cache_travels_over_ssh(clones: list[Clone], site: Path, origin: P
     fresh = Clone(ada, origin, ada.home / "fresh")
     fresh.edit(RATE, FASTER)
     with ssh_server(ben, site / "sshd") as (port, key):
+        address = f"ssh://{ben.name}@127.0.0.1:{port}{store}"
         for clone in (clones[0], fresh):
-            clone.dvc(
-                f"remote add --default --force away ssh://{ben.name}@127.0.0.1:{port}{store}",
-                f"remote modify --local away keyfile {key}",
-            )
-        clones[0].run("dvc", "push", "--quiet", "--run-cache")
+            clone.type("dvc remote add --default away", store=address)
+            clone.type("dvc remote modify --local away", key=key)
+        clones[0].type("umask 007 && dvc push")
         assert f"ok   dvc        remote away ssh://127.0.0.1:{port}" in fresh.run("weir", "doctor")
-        fresh.run("dvc", "fetch", "--run-cache")
+        fresh.type("umask 007 && dvc fetch")
         assert fresh.executed() == set()
         assert fresh.weights() == clones[0].weights()
     assert "bad  dvc        remote away" in fresh.run("weir", "doctor", ok=False)
@@ -220,3 +216,23 @@ def test_a_lock_of_dvc_keeps_a_second_command_waiting(site: Path, by_links: bool
         assert found[0].startswith(".dvc/tmp/lock: held since") and "remove that file" in found[0]
         lock.unlink()
         me.run(root, "dvc", "status")
+
+
+def test_locks_hold_or_not_as_the_page_tries_it(site: Path) -> None:
+    (site / ".dvc/tmp").mkdir(parents=True)
+    hold, ask = said("flock", wait="sleep 5 &"), said("srun", srun="")
+    done = subprocess.run(["bash", "-c", f"{hold}\nsleep 0.5\n{ask}"], cwd=site)
+    assert done.returncode == 1, "the second one is kept out"
+
+
+def test_every_command_of_the_page_is_run() -> None:
+    """What the tests here and of tracking take from the page is all that it says."""
+    text = "".join(path.read_text() for path in Path(__file__).parent.glob("*site_*.py"))
+    taken = re.findall(r"(?:said|type)\(\s*f?\"([^\"{]+)", text)
+    left = [line for line in lines() if not any(line.startswith(start) for start in taken)]
+    # Without a name to be replaced, and run as they are: `weir doctor`, and two settings.
+    assert left == [
+        "weir doctor",
+        "export MLFLOW_TRACKING_URI=http://login1:5000",
+        "export WEIR_TRACKING=spool",
+    ]
