@@ -81,13 +81,9 @@ def _some(
         again = repeated(law, near.past[:, 0], generator)
         made = _events(model, law, count, again, near.before[:, 0], last, generator)
         bins.append((torch.full_like(made.record, place), made))
-        some = (made.record, made.code)
-        number = torch.zeros_like(last).index_put(some, made.measured.float(), accumulate=True)
-        total = torch.zeros_like(last).index_put(some, made.score * made.measured, accumulate=True)
-        has = number > 0
-        turn.put((total / number.clamp_min(1))[:, None], has[:, None])
-        # The last event of a bin stands for it.
-        last = torch.where(has, last.index_put(some, made.value), last)
+        score, has, value = _of_bin(made, last)
+        turn.put(score[:, None], has[:, None])
+        last = torch.where(has, value, last)
     place = torch.cat([number for number, _ in bins])
     made = _Events(*(torch.cat(parts) for parts in zip(*(m for _, m in bins), strict=True)))
     order = made.record.argsort(stable=True)
@@ -160,6 +156,20 @@ def _events(
         torch.where(same, last_value.flatten()[cell], value),
         chance < model.decoder.valued[code],
     )
+
+
+def _of_bin(made: _Events, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the events of a bin, `[record, code]` each: mean score, whether there is a value, and the
+    last one."""
+    record, code, score, value = (part[made.measured] for part in made[:-1])
+    cell = (record, code)
+    number = torch.zeros_like(like).index_put(cell, torch.ones_like(score), accumulate=True)
+    total = torch.zeros_like(like).index_put(cell, score, accumulate=True)
+    # Ascending by record and code: the last event of a cell is followed by another cell's.
+    final = torch.ones_like(record, dtype=torch.bool)
+    final[:-1] = (record[1:] != record[:-1]) | (code[1:] != code[:-1])
+    last = torch.zeros_like(like).index_put((record[final], code[final]), value[final])
+    return total / number.clamp_min(1), number > 0, last
 
 
 def repeated(law: BinLaw, past: Tensor, generator: torch.Generator | None) -> Tensor:
