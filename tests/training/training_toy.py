@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -108,15 +109,21 @@ def run(
     return objective, result
 
 
-def process(folder: Path, blow: list[Any] | None, settings: dict[str, Any]) -> None:
+def process(folder: Path, blow: list[Any] | None, settings: dict[str, Any], rank: int = 0) -> None:
     """Body of a process: train, struck by a blow (signal, where, how-manieth time), and save.
 
     `where` is `step` (inside the forward pass), `save` (before a checkpoint is renamed to its
     final name) or `saved` (just after).
     """
     torch.set_num_threads(1)
-    sys.stderr = open(folder / "stderr", "a")  # noqa: SIM115
+    sys.stderr = open(folder / ("stderr" if rank == 0 else f"stderr{rank}"), "a")  # noqa: SIM115
+    if settings.pop("local", False):
+        folder = folder / f"node{rank}"
+        folder.mkdir(exist_ok=True)
     objective = regression(settings.pop("calm", False))
+    data = points()
+    if settings.pop("poisoned", False):
+        data = Poisoned(data.x, data.y)
     if blow is not None:
         name, where, count = blow
         left = iter(range(count, 0, -1))
@@ -138,7 +145,7 @@ def process(folder: Path, blow: list[Any] | None, settings: dict[str, Any]) -> N
 
         os.replace = struck_rename
     try:
-        _, result = run(folder, objective, **settings)
+        _, result = run(folder, objective, data, **settings)
     except WeirError as error:
         print(error, file=sys.stderr, flush=True)
         raise SystemExit(error.exit_code) from None
@@ -149,20 +156,56 @@ def process(folder: Path, blow: list[Any] | None, settings: dict[str, Any]) -> N
 
 
 def serve() -> None:
-    """Fork a process for every line `[folder, blow, settings]`; answer with its exit code.
+    """Fork processes for every line `[folder, blow, settings]`; answer with their exit codes.
 
     A fork has torch imported already, and unlike one of the test process is sure to be fresh.
+    A fourth and fifth item say how many processes train together, and which of them is struck.
     """
     for line in sys.stdin:
-        folder, blow, settings = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            try:
-                process(Path(folder), blow, settings)
-            except SystemExit as leave:
-                os._exit(leave.code or 0)
-            os._exit(0)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        folder, blow, settings, count, struck = [*json.loads(line), 1, 0][:5]
+        children = [
+            _fork(Path(folder), blow if rank == struck else None, settings, rank, variables)
+            for rank, variables in enumerate(together(count))
+        ]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(*codes, flush=True)
+
+
+def together(count: int) -> list[dict[str, str]]:
+    """Environments of processes that train together on this machine; nothing for one."""
+    if count == 1:
+        return [{}]
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port = probe.getsockname()[1]
+    common = {
+        "WEIR_DEVICES": str(count),
+        "WEIR_ACCELERATOR": "cpu",
+        "WORLD_SIZE": str(count),
+        "NODE_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
+    return [{**common, "LOCAL_RANK": str(rank)} for rank in range(count)]
+
+
+def _fork(
+    folder: Path, blow: list[Any] | None, settings: Any, rank: int, variables: dict[str, str]
+) -> int:
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            os.environ.update(variables)
+            process(folder, blow, settings, rank)
+            code = 0
+        except SystemExit as leave:
+            code = leave.code or 0
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return child
 
 
 def differences(a: nn.Module, b: nn.Module) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 if TYPE_CHECKING:
     from weir.training.exchange import Exchange
@@ -23,8 +24,10 @@ class Buffers:
         self._places = [
             (owner, name)
             for owner in module.modules()
-            for name, b in owner.named_buffers("", False)
+            for name, _ in owner.named_buffers("", False)
         ]
+        # torch writes running statistics without counting it as a change.
+        self._silent = [isinstance(owner, _NormBase) for owner, _ in self._places]
         self._exchange = exchange
         self._before: list[Tensor] = []
         self._copies: list[Tensor] = []
@@ -81,5 +84,7 @@ class Buffers:
             for index, (now, before, version) in enumerate(
                 zip(self._now(), self._before, self._versions, strict=True)
             )
-            if now is not before or now._version != version
+            if now is not before
+            or now._version != version
+            or (self._silent[index] and not torch.equal(now, self._copies[index]))
         ]
