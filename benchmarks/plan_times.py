@@ -7,7 +7,8 @@ small files, recorded in dvc.lock as if they had been made, and times in each of
 
 - `snakemake -n`, which asks DVC for its verdict,
 - the share of it that is the verdict (`weir.pipeline.invocation.begin` with its imports),
-- `dvc status`, and `dvc repro --single-item` of one stage, which every job pays.
+- `dvc status`, and `dvc repro --single-item` of one stage, which every job pays,
+- `weir plan --check` and `weir params show`.
 
 Printed as JSON: seconds of the processor (user and system), and of the wall, best of three.
 Building the repository of a thousand takes some minutes.
@@ -131,6 +132,8 @@ def main() -> None:
         "snakemake -n": ("snakemake", "-n"),
         "of which the verdict": (sys.executable, "-c", BEGIN),
         "dvc status": ("dvc", "status", "--quiet"),
+        "weir plan --check": ("weir", "plan", "--check"),
+        "weir params show": ("weir", "params", "show"),
         "dvc repro --single-item": ("dvc", "repro", "--single-item", "evaluate@chain0-s0"),
     }
     table = []
