@@ -81,9 +81,9 @@ def run_together(stage: str, root: Path) -> int | None:
     scratch = root / ".weir"
     scratch.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="together-") as folder:
-        os.environ[VARIABLE] = folder
-        started = _by_srun() if "SLURM_JOB_ID" in os.environ and shutil.which("srun") else _here()
-        codes = _wait(started)
+        environment = os.environ | {VARIABLE: folder, "TORCH_CPP_LOG_LEVEL": "ERROR"}
+        within = "SLURM_JOB_ID" in os.environ and shutil.which("srun")
+        codes = _wait(_by_srun(environment) if within else _here(environment))
         return _answer(Path(folder), codes)
 
 
@@ -106,7 +106,7 @@ def note_failure(message: str, code: int) -> bool:
     return not own
 
 
-def _by_srun() -> list[subprocess.Popen[bytes]]:
+def _by_srun(environment: dict[str, str]) -> list[subprocess.Popen[bytes]]:
     """One `srun` within the present job, on all its nodes."""
     nodes, devices = count("WEIR_NODES"), count("WEIR_DEVICES")
     command = [
@@ -126,7 +126,7 @@ def _by_srun() -> list[subprocess.Popen[bytes]]:
     # Options of the step around, which srun would take for its own.
     environment = {
         name: value
-        for name, value in os.environ.items()
+        for name, value in environment.items()
         if not name.startswith(("SLURM_", "SRUN_", "SBATCH_")) or name in _KEPT
     }
     # This process is on the job's first node, where the first of the processes will be.
@@ -134,9 +134,15 @@ def _by_srun() -> list[subprocess.Popen[bytes]]:
     return [subprocess.Popen([*command, *_command()], env=environment)]
 
 
-def _here() -> list[subprocess.Popen[bytes]]:
+def _here(environment: dict[str, str]) -> list[subprocess.Popen[bytes]]:
     """A process for each device of this machine."""
     devices = count("WEIR_DEVICES")
+    places = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+    if count("WEIR_NODES") > 1 and not all(name in os.environ for name in places):
+        raise UserError(
+            "WEIR_NODES: outside of a Slurm job the command has to be started on each node, with "
+            f"{', '.join(places)} set"
+        )
     node = os.environ.get("NODE_RANK", "0")
     common = {
         "NODE_RANK": node,
@@ -147,7 +153,7 @@ def _here() -> list[subprocess.Popen[bytes]]:
     return [
         subprocess.Popen(
             _command(),
-            env=os.environ | common | {"LOCAL_RANK": str(rank)},
+            env=environment | common | {"LOCAL_RANK": str(rank)},
             preexec_fn=_end_with_parent,
         )
         for rank in range(devices)
