@@ -25,6 +25,15 @@ TOLERANCE = 1e-4
 REPOSITORY = Path(__file__).resolve().parents[2]
 NODES = {"forecast": "river", "perturb": "cells", "clinical": "ward"}
 TRAINING = {"steps": 10, "batch_size": 20, "accumulate": 3, "validate_every": 5, "ema": 0.9}
+CELLS = {
+    "cells": 600,
+    "genes": 40,
+    "perturbations": 2,
+    "doses": [1.0, 10.0],
+    "combinations": 1,
+    "batches": 2,
+    "seed": 0,
+}
 PARAMS = {
     "seeds": [0],
     "datasets": {
@@ -39,8 +48,9 @@ PARAMS = {
         },
         "cells": {
             "task": "perturb",
-            "source": {"simulator": {"cells": 500, "genes": 30, "perturbations": 2, "seed": 0}},
-            "obs": {"cell_type": "cell_type", "batch": "batch"},
+            "source": {"simulator": CELLS},
+            "obs": {"dose": "dose", "cell_type": "cell_type", "batch": "batch"},
+            "match": ["cell_type"],
             "genes": {"highly_variable": None},
             "held_out": {"design": "leave_group_out", "by": "cell_type", "groups": ["type2"]},
         },
