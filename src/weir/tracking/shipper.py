@@ -10,6 +10,7 @@ whose process was killed, and keeps what the server does not take for the next s
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import shutil
@@ -41,7 +42,7 @@ POLL_SECONDS = 0.2
 BATCH_SECONDS = 2.0
 LINGER_SECONDS = 5.0
 LONGEST_RETRY = 30.0
-LOCK, LOG = "shipper.lock", "shipper.log"
+LOCK, STARTED, LOG = "shipper.lock", "shipper.started", "shipper.log"
 
 log = logging.getLogger("weir.tracking.shipper")
 
@@ -188,15 +189,25 @@ def ensure_shipper(root: Path) -> None:
     environment = {**MLFLOW_SETTINGS, **os.environ}
     # Inside pytest MLflow checks its own sessions and fails on harmless ones.
     environment.pop("PYTEST_CURRENT_TEST", None)
-    with (spool / LOG).open("ab") as output:
-        subprocess.Popen(
-            [sys.executable, "-m", "weir.tracking.shipper", str(root)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=output,
-            env=environment,
-            start_new_session=True,
-        )
+    # The shipper takes its lock when its imports are done. Until then, and as long as it lives, it
+    # holds this one: of many stages that start at once one starts it.
+    started = os.open(spool / STARTED, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(started, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with (spool / LOG).open("ab") as output:
+            subprocess.Popen(
+                [sys.executable, "-m", "weir.tracking.shipper", str(root)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=output,
+                env=environment,
+                start_new_session=True,
+                pass_fds=(started,),
+            )
+    except BlockingIOError:
+        return
+    finally:
+        os.close(started)
 
 
 def main(root: Path) -> None:
