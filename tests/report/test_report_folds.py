@@ -17,6 +17,7 @@ from weir.report.entries import Entry, definitions, entries
 from weir.report.evaluation import Evaluation, parse_evaluation
 from weir.report.page import Context, render
 from weir.report.scores import scores
+from weir.report.table import results_table
 
 FOLDS = ("ham", "eel", "roe")
 
@@ -53,6 +54,20 @@ def test_a_metric_may_take_the_median_of_its_folds() -> None:
     row = entry({0: (1.0, 2.0, 6.0), 1: (2.0, 5.0, 80.0)}, pool="median")
     assert row.by_seed("crps") == [2.0, 5.0]
     assert row.statistic("crps").mean == 3.5
+
+
+def test_groups_have_a_spread_of_their_own() -> None:
+    row = entry({0: (1.0, 2.0, 6.0), 1: (3.0, 4.0, 8.0)})
+    assert row.across("crps") == pytest.approx(math.sqrt(7.0))  # of 2, 3 and 7
+    assert math.isnan(entry({0: (1.0,)}).across("crps"))
+    assert math.isnan(entry({0: (1.0, math.nan, 2.0)}).across("crps"))
+
+
+def test_without_seeds_the_table_shows_the_spread_over_groups() -> None:
+    seeded, single = entry({0: (1.0, 2.0, 6.0), 1: (3.0, 4.0, 8.0)}), entry({None: (1.0, 2.0, 6.0)})
+    for row, spread in ((single, "± 2.646"), (seeded, "± 1.414")):
+        table = results_table([row], ["crps"], definitions([row]), "crps")
+        assert table.rows[0].cells[0].spread == spread
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=3))

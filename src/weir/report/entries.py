@@ -61,6 +61,16 @@ class Entry:
         """
         return summarise(self.by_seed(metric))
 
+    def across(self, metric: str) -> float:
+        """Standard deviation (n - 1) over folds of a metric, averaged over seeds in each fold.
+
+        Missing with fewer than two folds, or where a run lacks the number.
+        """
+        folds: dict[str | None, list[float]] = {}
+        for run in self.runs:
+            folds.setdefault(run.fold, []).append(run.metrics.get(metric, MISSING))
+        return summarise([statistics.fmean(values) for values in folds.values()]).std
+
     def by_seed(self, metric: str) -> list[float]:
         """A metric in each seed, pooled over the seed's folds."""
         return self.pooled(metric, lambda run: run.metrics.get(metric, MISSING))

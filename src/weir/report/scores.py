@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from weir.errors import WeirError
-from weir.report.entries import Entry, Statistic, entries
+from weir.report.entries import Entry, entries
 from weir.report.evaluation import Evaluation
 
 KIND_IN_SCORES = {"flow": "teacher"}
@@ -27,9 +27,9 @@ def scores(
     """One document for the evaluations of one data set.
 
     Means and standard deviations are over the `seeds`, in each of which a score is pooled over the
-    `folds`, the held-out groups (1 where there are none). A single seed has no standard deviation
-    (null), and a number that some run lacks is null as well. `protocol` keeps what all evaluations
-    agree on.
+    `folds`, the held-out groups (1 where there are none); `std_folds` is over these. A single seed
+    has no standard deviation (null), and a number that some run lacks is null as well. `protocol`
+    keeps what all evaluations agree on.
 
     Raises:
         WeirError: there is no evaluation, or there are several data sets.
@@ -78,12 +78,16 @@ def _model(row: Entry) -> dict[str, Any]:
         "nfe": row.nfe,
         "seeds": row.seeds,
         "folds": max(len(row.folds), 1),
-        "metrics": {metric: _pair(row.statistic(metric)) for metric in metrics},
+        "metrics": {metric: _numbers(row, metric) for metric in metrics},
     }
 
 
-def _pair(statistic: Statistic) -> dict[str, float | None]:
-    return {"mean": _plain(statistic.mean), "std": _plain(statistic.std)}
+def _numbers(row: Entry, metric: str) -> dict[str, float | None]:
+    found = row.statistic(metric)
+    numbers = {"mean": _plain(found.mean), "std": _plain(found.std)}
+    if len(row.folds) > 1:
+        numbers["std_folds"] = _plain(row.across(metric))
+    return numbers
 
 
 def _plain(value: float) -> float | None:

@@ -22,7 +22,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number; `order` sorts it (empty for none), `spread` is its deviation over seeds."""
+    """A number; `order` sorts it (empty for none), `spread` is its deviation over seeds, or over
+    held-out groups if no row has several seeds."""
 
     text: str
     spread: str = ""
@@ -72,6 +73,7 @@ def results_table(
     baselines = [row for row in rivals if row.kind == "baseline"]
     baseline = best(baselines, ranking, known[ranking])
     limit = best(ceilings, ranking, known[ranking])
+    over_folds = all(row.seeds == 1 for row in rows)
 
     def line(row: Entry) -> Row:
         return Row(
@@ -85,7 +87,8 @@ def results_table(
             cost=_cell(row.latency_ms, quantity(row.latency_ms)),
             gap=_gap(row, limit, ranking, known[ranking]),
             cells=tuple(
-                _metric(row, metric, places[metric], row is winners[metric]) for metric in metrics
+                _metric(row, metric, places[metric], row is winners[metric], over_folds)
+                for metric in metrics
             ),
             remark=_remark(row, baseline, ranking, known[ranking]),
         )
@@ -116,11 +119,12 @@ def _cell(value: float, text: str) -> Cell:
     return Cell(text, order=repr(value) if math.isfinite(value) else "")
 
 
-def _metric(row: Entry, metric: str, places: int, winner: bool) -> Cell:
+def _metric(row: Entry, metric: str, places: int, winner: bool, over_folds: bool) -> Cell:
     found = row.statistic(metric)
     if not found.known:
         return Cell(DASH)
-    spread = f"± {number(found.std, places)}" if math.isfinite(found.std) else ""
+    std = row.across(metric) if over_folds else found.std
+    spread = f"± {number(std, places)}" if math.isfinite(std) else ""
     return Cell(number(found.mean, places), spread, repr(found.mean), winner)
 
 
