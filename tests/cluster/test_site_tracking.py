@@ -213,8 +213,8 @@ def test_a_node_without_a_network_spools(site: Site, mode: str) -> None:
         site.sync()  # on the login node, while jobs run
         assert site.client.get_experiment_by_name(f"weir/{dataset}") is not None
     errors = ended(stages)
-    assert len(site.left()) == 4
     if mode == "on":
+        assert len(site.left()) == 4
         assert all("weir tracking sync" in line for line in errors), errors
     site.sync()
     assert site.left() == []
