@@ -46,6 +46,12 @@ def test_the_plugin_takes_the_interval() -> None:
     assert executor.next_seconds_between_status_checks == 5
 
 
+def test_what_slurm_said_is_known_while_it_does_not_answer() -> None:
+    answers = iter((None, 600, None))
+    age = slurm.remembered(lambda: next(answers))
+    assert [age(), age(), age()] == [slurm.MIN_JOB_AGE, 600, 600]
+
+
 def test_without_slurm_nothing_is_waited_for(tmp_path, monkeypatch) -> None:
     (tmp_path / slurm.LOGS).mkdir(parents=True)
     monkeypatch.setenv("PATH", str(tmp_path))

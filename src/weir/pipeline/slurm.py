@@ -22,6 +22,8 @@ PATIENCE = 30.0
 """Seconds between looks at the queue, and for an answer of `squeue`."""
 LONGEST_POLL = 60.0
 """Seconds after which a job's end is seen at the latest."""
+MIN_JOB_AGE = 300
+"""Slurm's default of what `remembered` tells."""
 NEVER = re.compile(
     r"Partition(Node|Time)Limit|Partition(Down|Inactive)|BadConstraints|JobHeld"
     r"|(Account|QOS)NotAllowed|Invalid(Account|QOS)|PerJob|DependencyNeverSatisfied"
@@ -153,6 +155,7 @@ def poll_in_proportion() -> None:
     The plugin adds ten seconds to the interval whenever no job has ended, and starts again from
     `--slurm-init-seconds-before-status-checks` when one has.
     """
+    import snakemake_executor_plugin_slurm as plugin
     from snakemake_executor_plugin_slurm import Executor
 
     def get(self: Executor) -> float:
@@ -167,3 +170,20 @@ def poll_in_proportion() -> None:
             interval.restart()
 
     Executor.next_seconds_between_status_checks = property(get, set)
+    plugin.get_min_job_age = remembered(plugin.get_min_job_age)
+
+
+def remembered(ask: Callable[[], int | None]) -> Callable[[], int]:
+    """Seconds for which Slurm knows a job that has ended, also while slurmctld does not answer.
+
+    The plugin asks before each look at the jobs, and without an answer goes over to `sacct`, which
+    hangs where there is no slurmdbd.
+    """
+    known = [MIN_JOB_AGE]
+
+    def answer() -> int:
+        if (age := ask()) is not None:
+            known[0] = age
+        return known[0]
+
+    return answer
