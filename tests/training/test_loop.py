@@ -84,7 +84,7 @@ def test_weight_decay_and_learning_rate_by_group() -> None:
     }
     assert found == {(0.1, 0.2, 2), (0.1, 0.0, 1), (1.0, 0.5, 2), (1.0, 0.0, 1)}
     Grouped.parameter_groups = lambda self: [{"params": list(self.model[0].parameters())}]
-    with pytest.raises(ValueError, match=r"in no group: model\.1\.weight"):
+    with pytest.raises(ValueError, match=r"in no group: model\.2\.weight"):
         build_optimizer(Grouped(), Training())
     Grouped.parameter_groups = lambda self: [{"params": [], "lr": 1}]
     with pytest.raises(ValueError, match="unknown keys"):

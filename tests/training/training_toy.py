@@ -56,11 +56,11 @@ class Regression(Objective):
         super().__init__()
         self.noise = 0.0 if calm else 0.1
         self.model = nn.Sequential(
-            # A bias that running statistics follow has no gradient but rounding errors, of which
-            # AdamW makes whole steps.
-            nn.Linear(3, 16, bias=calm),
-            nn.Identity() if calm else nn.BatchNorm1d(16),
+            nn.Linear(3, 16),
             nn.GELU(),
+            # Not right after a bias, whose gradient would be rounding errors alone: AdamW makes
+            # whole steps of these.
+            nn.Identity() if calm else nn.BatchNorm1d(16),
             nn.Dropout(self.noise),
             nn.Linear(16, 1),
         )
