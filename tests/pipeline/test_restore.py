@@ -57,3 +57,12 @@ def test_without_the_remote_the_stage_is_run(fetched: Path, tmp_path: Path) -> N
     text = run(root, "weir.pipeline.repro", "copy")
     assert "stage 'copy' is run again" in text and "Running stage 'copy'" in text
     assert (root / "b/c").read_text() == "text"
+
+
+def test_what_no_run_has_made_is_run(fetched: Path, tmp_path: Path) -> None:
+    """Also where dvc.lock names outputs, of other dependencies."""
+    root = shutil.copytree(fetched, tmp_path / "repository")
+    run(root, "weir.pipeline.repro", "copy")
+    (root / "a").write_text("another")
+    assert "Running stage 'copy'" in run(root, "weir.pipeline.repro", "copy")
+    assert (root / "b/c").read_text() == "another"

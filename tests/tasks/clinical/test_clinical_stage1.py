@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,9 @@ from weir.tasks.clinical.decoder import set_nll
 from weir.tasks.clinical.seqsetvae import code_counts
 from weir.tasks.clinical.stage1 import beta, objective, risk_scores, without_some_events
 from weir.tasks.clinical.stage1_config import ClinicalStage1, Prior
-from weir.training import loop
 from weir.training.loop import train
 from weir.training.signals import Interrupted
+from weir.training.stepper import Stepper
 
 
 def some(data, count: int = 32):
@@ -192,14 +193,14 @@ def test_an_interrupted_training_ends_with_the_same_bytes(tiny_clinical, tmp_pat
 
     def run(folder: str, stop_at: int | None = None):
         found = objective(config, stage1_model(tiny_clinical, config))
-        asked = loop._Run._asked_to_stop
+        agree, steps = Stepper.agree, count(1)
         if stop_at is not None:
-            loop._Run._asked_to_stop = lambda self: self.standing.step == stop_at
+            Stepper.agree = lambda self, stop: agree(self, next(steps) == stop_at)
         try:
             settings = config.training
             result = train(found, *parts, settings, seed=3, checkpoints=tmp_path / folder)
         finally:
-            loop._Run._asked_to_stop = asked
+            Stepper.agree = agree
         return found.state_dict(), result.history
 
     whole, history = run("whole")
