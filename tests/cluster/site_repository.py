@@ -8,30 +8,19 @@ import stat
 import subprocess
 from pathlib import Path
 
+from checkout import REPOSITORY, RIVER
 from site_commands import said
 from site_members import Member
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-PARAMS = """\
-seeds: [0]
-datasets:
-  river:
-    task: forecast
-    source:
-      simulator: {rows: 600, variables: 2, seed: 0}
-    frequency: 1h
-    cycle: 12
-    split: {ratios: [0.6, 0.2, 0.2]}
-    lookback: 12
-    horizon: 4
+PARAMS = f"""\
+{RIVER}\
 stage1:
   net:
     dataset: river
-    backbone: {width: 8, layers: 1, heads: 2}
-    training: {steps: 3, batch_size: 8, validate_every: 3, learning_rate: 1.0e-3}
+    backbone: {{width: 8, layers: 1, heads: 2}}
+    training: {{steps: 3, batch_size: 8, validate_every: 3, learning_rate: 1.0e-3}}
 evaluate:
-  net: {model: stage1/net}
+  net: {{model: stage1/net}}
 """
 RATE, FASTER = "learning_rate: 1.0e-3", "learning_rate: 2.0e-3"
 MODEL = "results/stage1/net-s0"

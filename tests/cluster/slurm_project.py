@@ -15,25 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import checkout
-from checkout import REPOSITORY, Checkout
+from checkout import REPOSITORY, RIVER, Checkout
 
 BROKEN = "{steps: 3, batch_size: 8, validate_every: 3, monitor: nothing}"
 TRAINING = "{steps: 800, batch_size: 8, validate_every: 400, checkpoint_every: 50}"
 PARAMS = (
-    """\
-seeds: [0]
-datasets:
-  river:
-    task: forecast
-    source:
-      simulator: {rows: 600, variables: 2, seed: 0}
-    frequency: 1h
-    cycle: 12
-    split: {ratios: [0.6, 0.2, 0.2]}
-    lookback: 12
-    horizon: 4
-stage1:
-"""
+    f"{RIVER}stage1:\n"
     + "".join(
         f"""\
   {name}:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from checkout import RIVER
 from safetensors.torch import load_file
 from slurm_cluster import Cluster
 from slurm_project import Project, make_project
@@ -15,20 +16,6 @@ pytestmark = pytest.mark.cluster
 TOLERANCE = 1e-4
 """Of weights: the sums of floats have another order."""
 
-DATA = """\
-seeds: [0]
-datasets:
-  river:
-    task: forecast
-    source:
-      simulator: {rows: 600, variables: 2, seed: 0}
-    frequency: 1h
-    cycle: 12
-    split: {ratios: [0.6, 0.2, 0.2]}
-    lookback: 12
-    horizon: 4
-stage1:
-"""
 NODE = """\
   {name}:
     dataset: river
@@ -51,7 +38,7 @@ NAMES = ("one", "pair", "spread")
 @pytest.fixture(scope="module")
 def project(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The same training in one process, in two of a node, and in one on each of two nodes."""
-    params = DATA + "".join(NODE.format(name=name) for name in NAMES)
+    params = f"{RIVER}stage1:\n" + "".join(NODE.format(name=name) for name in NAMES)
     made = make_project(tmp_path_factory.mktemp("devices") / "repository", params, SITE)
     targets = [f"results/stage1/{name}-s0" for name in NAMES]
     made.snakemake("--profile", "slurm", *targets, WEIR_ACCELERATOR="cpu", WEIR_TRACKING="spool")

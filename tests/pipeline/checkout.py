@@ -15,8 +15,7 @@ from dvc.repo import Repo
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-PARAMS = """\
-# Minimal: every kind of stage, seconds each.
+RIVER = """\
 seeds: [0]
 datasets:
   river:
@@ -28,30 +27,36 @@ datasets:
     split: {ratios: [0.6, 0.2, 0.2]}
     lookback: 12
     horizon: 4
+"""
+"""The beginning of a params.yaml: a small data set."""
+
+PARAMS = f"""\
+# Minimal: every kind of stage, seconds each.
+{RIVER}\
 stage1:
   net:
     dataset: river
-    backbone: {width: 8, layers: 1, heads: 2}
-    training: {steps: 3, batch_size: 8, validate_every: 3}
+    backbone: {{width: 8, layers: 1, heads: 2}}
+    training: {{steps: 3, batch_size: 8, validate_every: 3}}
 stage2:
   flow:
     stage1: net
-    network: {width: 8, layers: 1, heads: 2}
-    training: {steps: 3, batch_size: 8, validate_every: 3}
+    network: {{width: 8, layers: 1, heads: 2}}
+    training: {{steps: 3, batch_size: 8, validate_every: 3}}
 teacher:
-  flow: {model: stage2/flow, steps: 2, draws: 2, conditions: 16}
+  flow: {{model: stage2/flow, steps: 2, draws: 2, conditions: 16}}
 distill:
   student:
     teacher: flow
     draws: 2
-    training: {steps: 3, batch_size: 8, validate_every: 3, learning_rate: 1.0e-3}
+    training: {{steps: 3, batch_size: 8, validate_every: 3, learning_rate: 1.0e-3}}
 baseline:
-  naive: {method: seasonal_naive, dataset: river}
+  naive: {{method: seasonal_naive, dataset: river}}
 evaluate:
-  student: {model: distill/student, samples: 4}
-  naive: {model: baseline/naive, samples: 4}
+  student: {{model: distill/student, samples: 4}}
+  naive: {{model: baseline/naive, samples: 4}}
 report:
-  all: {title: Test}
+  all: {{title: Test}}
 """
 
 STUDENT = {"distill@student-s0", "evaluate@student-s0", "report@all"}
