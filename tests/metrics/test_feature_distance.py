@@ -89,7 +89,7 @@ def test_kernel_distance_does_not_depend_on_the_number_of_items() -> None:
 
 def test_neighbours_are_those_of_brute_force() -> None:
     """More points than a block has, and far from the origin."""
-    x, y = 100 + normal(1500, 3), 100 + normal(700, 3, seed=1)
+    x, y = 100 + normal(600, 3), 100 + normal(700, 3, seed=1)
     distances = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
     found, index = nearest(x.float(), y.float())
     torch.testing.assert_close(found.double(), distances.min(1).values, atol=1e-4, rtol=1e-4)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from weir.metrics.pairwise import squared_distances
 
-ROWS = 1024
-"""Rows of a block: 40 MiB of distances to ten thousand items."""
+ROWS = 256
+"""Rows of a block: 10 MiB of distances to ten thousand items, faster than larger ones."""
 
 
 class Manifold(NamedTuple):
@@ -133,7 +133,10 @@ def nearest(points: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
     index = torch.cat([each.indices for each in found])
     # The winner's distance again, without the rounding of products.
     distance = torch.cat(
-        [(a - among[b]).norm(dim=1) for a, b in zip(points.split(ROWS), index.split(ROWS))]
+        [
+            (a - among[b]).norm(dim=1)
+            for a, b in zip(points.split(ROWS), index.split(ROWS), strict=True)
+        ]
     )
     return distance, index
 
@@ -161,8 +164,11 @@ def _root(covariance: Tensor) -> Tensor:
 def _mean_kernel(x: Tensor, y: Tensor) -> float:
     """Mean kernel of pairs, without those of an item with itself where `x` is `y`."""
     total = 0.0
+    scaled = y.mT / x.shape[1]
     for part in x.split(ROWS):
-        total += float((part @ y.mT / x.shape[1] + 1).pow_(3).sum(dtype=torch.float64))
+        base = (part @ scaled).add_(1)
+        # Many times faster than `pow`.
+        total += float((base.square() * base).sum(dim=1).sum(dtype=torch.float64))
     if x is not y:
         return total / (len(x) * len(y))
     if len(x) < 2:
