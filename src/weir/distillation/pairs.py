@@ -93,9 +93,17 @@ def white_noise(seed: int, items: Tensor, draws: int, event: tuple[int, ...]) ->
     return torch.from_numpy(noise).reshape(len(items), draws, *event)
 
 
-def knot_times(steps: int, knots: int) -> Tensor:
-    """Times `[knots + 2]` of noise, inner knots and output on a solver's equal steps."""
-    return torch.tensor(knot_steps(steps, knots + 2), dtype=torch.float32) / steps
+def knot_times(steps: int, knots: int, grid: Tensor | None = None) -> Tensor:
+    """Times `[knots + 2]` of noise, inner knots and output.
+
+    Args:
+        steps: of the solver.
+        knots: states kept between noise and output.
+        grid: `[steps + 1]`, times of the solver's states (`FlowModel.grid`); equal steps by
+            default.
+    """
+    at = torch.tensor(knot_steps(steps, knots + 2))
+    return at.float() / steps if grid is None else grid[at]
 
 
 def sample_pairs(

@@ -59,7 +59,9 @@ def run(
     card = {
         "teacher": settings,
         "seed": seed,
-        "times": knot_times(config.steps, config.knots).tolist(),
+        "times": knot_times(
+            config.steps, config.knots, model.grid(config.steps, config.solver)
+        ).tolist(),
         "model": f"{read_card(folder).section}/{read_card(folder).name}",
     }
     text = json.dumps(card, indent=1, sort_keys=True)
