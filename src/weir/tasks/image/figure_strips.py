@@ -1,0 +1,96 @@
+"""Noised pictures with what a model makes of them, and how samples come out of noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from weir.report.curves import shorten
+from weir.report.entries import Entry
+from weir.report.figure import Figure, View
+from weir.report.points import thin
+from weir.tasks.image.figure_sheet import Grid, Picture, sheet
+from weir.tasks.image.figure_tables import chosen, lines, of_kind, words
+
+MODELS, BASELINES = 6, 2
+"""Models with a tab of their own."""
+EXAMPLES, STEPS = 4, 14
+"""Pictures and columns of one strip."""
+
+
+def denoised(rows: Sequence[Entry]) -> Figure | None:
+    """The same pictures under ever more noise, and a model's mean of what they may have been."""
+    shown = [row for row in rows if not of_kind(row, "pictures", "denoise").empty]
+    shown = chosen(shown, MODELS, BASELINES)
+    if not shown:
+        return None
+    return Figure(
+        "What is left under noise",
+        "Test pictures with noise added and below them the denoiser's answer, the mean of all "
+        "pictures of the class that could be underneath. Above the columns: the noise in "
+        "deviations of the data. With much noise the answer is to become the mean of the class, "
+        "not a sharp picture.",
+        "Denoising",
+        tuple(View(row.label, (_denoised(row),)) for row in shown),
+    )
+
+
+def _denoised(row: Entry) -> str:
+    below = of_kind(row, "pictures", "denoise")
+    above = of_kind(row, "pictures", "noisy")
+    below, above = (_first(table, EXAMPLES) for table in (below, above))
+    answers = lines(below)
+    noisy = lines(above) if not above.empty else []
+    heads = _heads(below, "σ ")
+    grids = []
+    for start in range(0, len(answers), 2):
+        pictures: list[Sequence[Picture | None]] = []
+        labels = []
+        for n in range(start, min(start + 2, len(answers))):
+            if n < len(noisy):
+                pictures.append(noisy[n])
+                labels.append("noisy")
+            pictures.append(answers[n])
+            labels.append("denoised")
+        grids.append(Grid(pictures, () if start else labels, heads))
+    alt = f"Test pictures with noise, and denoised by {row.label}; noise {', '.join(heads)}"
+    return sheet(grids, alt, largest=60)
+
+
+def trajectories(rows: Sequence[Entry]) -> Figure | None:
+    """From noise to a sample, step by step."""
+    shown = [row for row in rows if not of_kind(row, "pictures", "trajectory").empty]
+    shown = chosen(shown, MODELS, 0)
+    if not shown:
+        return None
+    return Figure(
+        "From noise to a sample",
+        "States of the solver from the noise on the left to the sample on the right, at some of "
+        "its steps. Each is drawn as it is; what lies outside the range of pictures is black or "
+        "white.",
+        "Samples",
+        tuple(View(row.label, (_trajectory(row),)) for row in shown),
+    )
+
+
+def _trajectory(row: Entry) -> str:
+    table = _first(of_kind(row, "pictures", "trajectory"), EXAMPLES)
+    steps = sorted(table["column"].unique())
+    table = table[table["column"].isin([steps[n] for n in thin(len(steps), STEPS)])]
+    labels = [shorten(word, 12) for word in words(list(table.groupby("row")["label"].first()))]
+    alt = f"States of {row.label} on the way from noise to samples of {', '.join(labels)}"
+    return sheet([Grid(lines(table), labels, _heads(table, ""))], alt, largest=60)
+
+
+def _first(table: pd.DataFrame, most: int) -> pd.DataFrame:
+    """The rows that stand first."""
+    if table.empty:
+        return table
+    return table[table["row"].isin(sorted(table["row"].unique())[:most])]
+
+
+def _heads(table: pd.DataFrame, unit: str) -> list[str]:
+    """The `value` of each column as its heading."""
+    values = table.groupby("column", sort=True)["value"].first()
+    return ["" if value != value else f"{unit}{float(value):.3g}" for value in values]
