@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -200,3 +202,43 @@ def test_a_source_is_recognised_by_its_keys():
     files = ForecastDataset.model_validate(node | {"source": {"path": "a.csv", "sha256": SHA}})
     assert files.source.hashes == {"a.csv": SHA}
     assert ForecastDataset.model_validate(files.model_dump()) == files
+
+
+def packed(content: bytes) -> bytes:
+    """Content as gzip packs it."""
+    return gzip.compress(content, mtime=0)
+
+
+def test_gzip_is_unpacked_whoever_packed_it(tmp_path, site, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "CONTENT", packed(CONTENT))
+    (tmp_path / "mirror" / "set").mkdir(parents=True)
+    other = gzip.compress(gzip.decompress(CONTENT), compresslevel=1)
+    assert other != CONTENT
+    source = {"url": f"{site}/ok", "mirror": "set", "sha256": {"a.csv": SHA}, "gzip": True}
+    first = fetched(tmp_path, **source)
+    assert Server.asked == ["/ok/a.csv.gz"]
+    (tmp_path / "mirror" / "set" / "a.csv.gz").write_bytes(other)
+    monkeypatch.setenv(fetch.MIRROR, str(tmp_path / "mirror"))
+    assert fetched(tmp_path, **source) == first
+    assert len(Server.asked) == 1
+    assert hashlib.sha256((tmp_path / "raw" / "a.csv").read_bytes()).hexdigest() == SHA
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (packed(CONTENT)[:-3], r"a\.csv\.gz breaks off; get it anew"),
+        (b"no gzip at all", r"a\.csv\.gz cannot be unpacked \(.+ incorrect header check\)"),
+        (packed(b"else"), r"a\.csv\.gz: SHA-256 is .+ expected"),
+    ],
+)
+def test_gzip_that_is_damaged_is_refused(tmp_path, content, message):
+    (tmp_path / "a.csv.gz").write_bytes(content)
+    with pytest.raises(UserError, match=message) as error:
+        fetched(tmp_path, path=str(tmp_path), sha256={"a.csv": SHA}, gzip=True)
+    assert "\n" not in str(error.value)
+
+
+def test_gzip_needs_the_names_of_the_files():
+    with pytest.raises(ValueError, match="`gzip` needs a mapping"):
+        Files(path="a.gz", sha256=SHA, gzip=True)

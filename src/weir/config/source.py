@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import Annotated, Generic, Self, TypeVar
+from typing import Annotated, Generic, Literal, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, StringConstraints, model_validator
@@ -34,6 +34,11 @@ class Files(Config):
     sha256: Sha256 | dict[str, Sha256] = Field(
         description="SHA-256 of the file, or of each file of the folder by relative path."
     )
+    gzip: bool = Field(
+        False,
+        description="The files lie there with `.gz` behind their names and are unpacked; `sha256` "
+        "is of what is in them, whoever packed it. Only with a mapping.",
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -43,6 +48,8 @@ class Files(Config):
             place = PurePosixPath(name)
             if not place.name or place.is_absolute() or ".." in place.parts:
                 raise ValueError(f"{name!r} must be a relative path without '..'")
+        if self.gzip and not isinstance(self.sha256, dict):
+            raise ValueError("`gzip` needs a mapping: give `sha256` by file name, without .gz")
         return self
 
     @property
@@ -58,7 +65,17 @@ class Files(Config):
 
     def place(self, root: str, name: str) -> str:
         """Address below `root` (the `path`, `url` or `mirror`) of the raw file `name`."""
-        return f"{root.rstrip('/')}/{name}" if isinstance(self.sha256, dict) else root
+        if not isinstance(self.sha256, dict):
+            return root
+        return f"{root.rstrip('/')}/{name}" + (".gz" if self.gzip else "")
+
+
+class Bundled(Config):
+    """A set that a dependency of Weir ships."""
+
+    bundled: Literal["digits"] = Field(
+        description="Which: scikit-learn's 1797 digits of 8 x 8 pixels."
+    )
 
 
 class Simulated(Config, Generic[Simulator]):

@@ -1,4 +1,4 @@
-"""Stage `fetch`: a dataset's raw files, from disk, a mirror folder, the public URL or a simulator.
+"""Stage `fetch`: a dataset's raw files, from disk, a mirror, its URL, a dependency or a simulator.
 
     weir fetch etth1
 
@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ import requests
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from weir.config.source import Files
+from weir.config.source import Bundled, Files
 from weir.errors import UserError
 from weir.tasks import part
 
@@ -65,6 +66,9 @@ def run(
         for name, sha256 in source.hashes.items():
             obtain(source, name, sha256, paths.output / name)
         names = list(source.hashes)
+    elif isinstance(source, Bundled):
+        origin = f"bundled {source.bundled}"
+        names = part(config.task, "bundled").write(source.bundled, paths.output)
     else:
         origin = "simulator"
         names = part(config.task, "simulate").simulate(source.simulator, paths.output)
@@ -76,12 +80,12 @@ def obtain(source: Files, name: str, sha256: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     local = _local(source, name)
     if local is not None:
-        found = _from_disk(local, target)
         where = str(local)
+        found = _from_disk(local, target, source.gzip)
     else:
         assert source.url is not None
         where = source.place(source.url, name)
-        found = download(where, target, hint=_mirror_hint(source, name))
+        found = download(where, target, _mirror_hint(source, name), source.gzip)
     if found != sha256:
         raise UserError(
             f"{where}: SHA-256 is {found}, expected {sha256}: the file is damaged or has changed; "
@@ -89,8 +93,15 @@ def obtain(source: Files, name: str, sha256: str, target: Path) -> None:
         )
 
 
-def download(url: str, target: Path, hint: str = "") -> str:
-    """Stream a URL to a file, trying again when the network or the server fails; its SHA-256."""
+def download(url: str, target: Path, hint: str = "", packed: bool = False) -> str:
+    """Stream a URL to a file, trying again when the network or the server fails; its SHA-256.
+
+    Args:
+        url: address.
+        target: the file to write.
+        hint: what else the user can do, for messages.
+        packed: whether to unpack what comes with gzip.
+    """
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE_S * 2 ** (attempt - 1))
@@ -104,8 +115,10 @@ def download(url: str, target: Path, hint: str = "") -> str:
                         f"{url}: the server answers {answer.status_code} {answer.reason}; "
                         f"mend `url`{hint}"
                     )
-                size = int(answer.headers.get("Content-Length", 0)) or None
-                return _save(answer.iter_content(CHUNK), target, size)
+                chunks = answer.iter_content(CHUNK)
+                if packed:
+                    return _save(_unpacked(chunks, url), target, None)
+                return _save(chunks, target, int(answer.headers.get("Content-Length", 0)) or None)
         except requests.RequestException as error:
             problem = _reason(error)
     raise UserError(
@@ -155,12 +168,36 @@ def _mirror_hint(source: Files, name: str) -> str:
     return f", or save the file as {place} in a folder and set {MIRROR} to that"
 
 
-def _from_disk(local: Path, target: Path) -> str:
+def _from_disk(local: Path, target: Path, packed: bool) -> str:
     try:
         with local.open("rb") as file:
-            return _save(iter(lambda: file.read(CHUNK), b""), target, local.stat().st_size)
+            chunks = iter(lambda: file.read(CHUNK), b"")
+            if packed:
+                return _save(_unpacked(chunks, str(local)), target, None)
+            return _save(chunks, target, local.stat().st_size)
     except PermissionError:
         raise UserError(f"{local} may not be read; change its permissions") from None
+
+
+def _unpacked(chunks: Iterable[bytes], where: str) -> Iterator[bytes]:
+    """What gzip packed, piece by piece.
+
+    Raises:
+        UserError: it is not packed with gzip, or not whole.
+    """
+    # 31 asks zlib for gzip's header and check sum.
+    unpacker = zlib.decompressobj(31)
+    try:
+        for chunk in chunks:
+            while chunk:
+                yield unpacker.decompress(chunk, CHUNK)
+                chunk = unpacker.unconsumed_tail
+    except zlib.error as error:
+        raise UserError(
+            f"{where} cannot be unpacked ({error}); get it anew, or leave out `gzip`"
+        ) from None
+    if not unpacker.eof:
+        raise UserError(f"{where} breaks off; get it anew")
 
 
 def _save(chunks: Iterable[bytes], target: Path, size: int | None) -> str:

@@ -113,7 +113,7 @@ class ImageData:
 
     def toy(self) -> ToyLaw | None:
         """The law that a toy's points were drawn from; None for pictures."""
-        from weir.tasks.image.toy_law import law_of
+        from weir.tasks.image.toys import law_of
 
         return None if self.schema.truth is None else law_of(self.schema.truth)
 
