@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 KINDS = {"stage1": "stage1", "stage2": "teacher", "joint": "joint", "distill": "student"}
 """What the report calls a model of each section."""
 
-CEILINGS = ("oracle", "split_half")
-"""Baselines that know the truth."""
+CEILINGS = ("oracle", "split_half", "training_images")
+"""Baselines that know the truth, or give real items as made ones."""
 
 CURVE = "curve.csv"
 """Table that `dvc plots` draws; the task's config says how."""

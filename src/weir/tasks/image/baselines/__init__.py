@@ -1,0 +1,37 @@
+"""Baselines: what a generative model of pictures has to beat, and the ceiling.
+
+| method | samples of a class | density | denoiser |
+|---|---|---|---|
+| `training_images` | training images of it: a ceiling | | |
+| `gaussian` | one Gaussian, covariance shrunk to the classes' pooled one | yes | Wiener filter |
+| `mixture` | a mixture of probabilistic principal components, by EM | yes | yes |
+
+Each is an `nn.Module` with what `image_model.ImageModel` asks and with `fit`, whose state is all
+that a model folder has to hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from weir.tasks.image.baselines.fitted import Fitted
+from weir.tasks.image.baselines.gaussians import Gaussians
+from weir.tasks.image.baselines.training_images import TrainingImages
+
+if TYPE_CHECKING:
+    from weir.tasks.image.baseline_config import ImageBaseline
+
+__all__ = ["Fitted", "Gaussians", "TrainingImages", "build"]
+
+
+def build(config: ImageBaseline, schema: Mapping[str, Any]) -> Fitted:
+    """An unfitted baseline.
+
+    Args:
+        config: its node.
+        schema: of the data, as in a model's card.
+    """
+    if config.method == "training_images":
+        return TrainingImages(schema)
+    return Gaussians(schema, config)

@@ -1,0 +1,155 @@
+"""Fitting the low-rank Gaussians of a class: shrunk covariances, and mixtures by EM."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from weir.tasks.image.baselines.low_rank import LowRank
+
+SUBSPACE = 128
+"""Leading principal components of a class in which the components of its mixture differ."""
+
+TOLERANCE = 1e-4
+"""Change of the mean log likelihood, nats, below which EM has converged."""
+
+
+class Moments(NamedTuple):
+    """What is known of a law: `[dimension]` mean and `[dimension, dimension]` covariance."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+def shrunken(classes: list[Tensor], prior: float) -> list[Moments]:
+    """Moments of each class, float64, its covariance drawn to the pooled one.
+
+    Args:
+        classes: items `[item, dimension]` of each class, together more than classes.
+        prior: number of items that the pooled covariance counts for.
+    """
+    means = [part.double().mean(dim=0) for part in classes]
+    scatters = [
+        (part.double() - mean).mT @ (part.double() - mean)
+        for part, mean in zip(classes, means, strict=True)
+    ]
+    pooled = sum(scatters) / max(1, sum(map(len, classes)) - len(classes))
+    return [
+        Moments(mean, (scatter + prior * pooled) / (len(part) + prior))
+        for part, mean, scatter in zip(classes, means, scatters, strict=True)
+    ]
+
+
+def gaussian(moments: Moments, rank: int) -> LowRank:
+    """The Gaussian with these moments, its directions of least variance made alike.
+
+    Args:
+        moments: of the class; the covariance has to be positive definite.
+        rank: directions of their own variance.
+    """
+    variance, basis = _leading(moments.covariance, rank)
+    rest = _rest(moments.covariance.trace(), variance, len(moments.mean))
+    return LowRank(
+        variance.new_zeros(1), moments.mean[None], basis[None], variance[None], rest[None]
+    )
+
+
+def mixture(
+    items: Tensor,
+    moments: Moments,
+    *,
+    components: int,
+    rank: int,
+    prior: float,
+    steps: int,
+    seed: int,
+) -> LowRank:
+    """A mixture of low-rank Gaussians fitted to the items of a class by EM.
+
+    The components differ within the class's leading `SUBSPACE` principal components, which makes
+    a step cheap however many pixels there are; across all other directions each has one variance.
+
+    Args:
+        items: `[item, dimension]`.
+        moments: of the class, see `shrunken`.
+        components: number of Gaussians; fewer where there are fewer than two items for each.
+        rank: directions of their own variance of each.
+        prior: number of items that the class's covariance counts for in each component.
+        steps: most steps of EM.
+        seed: of the first partition.
+    """
+    dimension = items.shape[1]
+    components = max(1, min(components, len(items) // 2))
+    spread, axes = _leading(moments.covariance, min(dimension, SUBSPACE))
+    off = items.double() - moments.mean
+    inside = off @ axes
+    outside = (off.square().sum(dim=1) - inside.square().sum(dim=1)).clamp(min=0)
+    beyond = moments.covariance.trace() - spread.sum()
+    share = _partition(inside, components, seed)
+    before = -math.inf
+    for _ in range(steps):
+        found = _maximise(inside, outside, share, spread, beyond, rank, prior, dimension)
+        log_joint = _log_joint(found, inside, outside, dimension)
+        share = log_joint.softmax(dim=1)
+        likelihood = float(log_joint.logsumexp(dim=1).mean())
+        if abs(likelihood - before) < TOLERANCE:
+            break
+        before = likelihood
+    return found._replace(mean=moments.mean + found.mean @ axes.mT, basis=axes @ found.basis)
+
+
+def _maximise(
+    inside: Tensor,
+    outside: Tensor,
+    share: Tensor,
+    spread: Tensor,
+    beyond: Tensor,
+    rank: int,
+    prior: float,
+    dimension: int,
+) -> LowRank:
+    """The mixture, in coordinates of the subspace, that fits the items' shares best."""
+    count = share.sum(dim=0)
+    parts = []
+    for m in range(len(count)):
+        mean = share[:, m] @ inside / count[m]
+        off = inside - mean
+        scatter = off.mT @ (share[:, m, None] * off)
+        covariance = (scatter + prior * spread.diag()) / (count[m] + prior)
+        rests = (share[:, m] @ outside + prior * beyond) / (count[m] + prior)
+        variance, basis = _leading(covariance, rank)
+        rest = _rest(covariance.trace() + rests, variance, dimension)
+        parts.append((mean, basis, variance, rest))
+    return LowRank((count / count.sum()).log(), *map(torch.stack, zip(*parts, strict=True)))
+
+
+def _log_joint(found: LowRank, inside: Tensor, outside: Tensor, dimension: int) -> Tensor:
+    """Log density of whole items, of which the mixture knows the part in the subspace."""
+    missing = dimension - inside.shape[1]
+    beyond = outside[:, None] / found.rest + missing * (found.rest.log() + math.log(2 * math.pi))
+    return found.log_joint(inside, inside.new_zeros(len(inside))) - beyond / 2
+
+
+def _leading(covariance: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The largest eigenvalues, descending, and their directions as columns."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return values.flip(0)[:rank], vectors.flip(1)[:, :rank]
+
+
+def _rest(trace: Tensor, variance: Tensor, dimension: int) -> Tensor:
+    """Mean variance of the directions that have none of their own."""
+    if len(variance) >= dimension:
+        return variance[-1]  # there are none
+    return (trace - variance.sum()) / (dimension - len(variance))
+
+
+def _partition(points: Tensor, parts: int, seed: int) -> Tensor:
+    """Shares `[point, part]`, 0 or 1, of a first partition by k-means."""
+    from sklearn.cluster import KMeans
+
+    means = KMeans(parts, n_init=1, random_state=seed).fit(points.cpu().numpy())
+    label = torch.from_numpy(means.labels_).long().to(points.device)
+    return torch.nn.functional.one_hot(label, parts).to(points.dtype)

@@ -1,0 +1,71 @@
+"""What baselines share: no network, no steps, and a state that fitting sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from weir.tasks.image.scale import Scale
+
+if TYPE_CHECKING:
+    from weir.tasks.image.data import ImageData, Images
+
+
+class Fitted(nn.Module):
+    """A baseline whose buffers take their shapes from the data, or from saved weights.
+
+    It is an `image_model.ImageModel` without a code: it lives on the scales of the data.
+
+    Args:
+        schema: of the data, as in a model's card.
+    """
+
+    code: ClassVar[None] = None
+    has_density: ClassVar[bool] = False
+    has_denoiser: ClassVar[bool] = False
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.shape = tuple(schema["shape"])
+        self.classes = len(schema["classes"])
+        self.scale = Scale.of(schema)
+
+    def hold(self, **tensors: Tensor) -> None:
+        """Keep tensors as buffers, in place of those of the same names."""
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor.detach().clone().contiguous())
+
+    def fit(self, data: ImageData, seed: int) -> None:
+        """Take what is needed from the training items."""
+        raise NotImplementedError
+
+    def draw_class(self, label: int, draws: int, generator: torch.Generator | None) -> Tensor:
+        """Samples of a class, unit scale, `[draw, *shape]`."""
+        raise NotImplementedError
+
+    def draw(
+        self,
+        batch: Images,
+        draws: int,
+        *,
+        steps: int | None = None,
+        solver: str | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Samples `[item, draw, *shape]`, unit scale; there are no steps."""
+        labels = batch.label.tolist()
+        return torch.stack([self.draw_class(label, draws, generator) for label in labels])
+
+    def nfe(self, steps: int | None = None, solver: str | None = None) -> int:
+        """No network is called."""
+        return 0
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name, buffer in self.named_buffers(recurse=False):
+            saved = state_dict.get(prefix + name)
+            if saved is not None:
+                self.register_buffer(name, torch.empty_like(saved, device=buffer.device))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
