@@ -36,6 +36,19 @@ def test_labels_are_kept_to_the_letter_but_harmless() -> None:
     assert HOSTILE in shown
 
 
+def test_nothing_is_written_that_is_not_seen() -> None:
+    def clipped(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], label="a <g>b</g> c", gid="kept")
+        axes.legend()
+
+    picture = draw(clipped, "A line")
+    assert "<g>" not in picture and 'style="fill: none"/>' not in picture
+    assert "a <g>b</g> c" in "".join(ElementTree.fromstring(picture).itertext())
+    groups = [node for node in ElementTree.fromstring(picture).iter() if node.tag == "g"]
+    assert all(node.attrib for node in groups)
+    assert picture.count("stroke: #") + picture.count("stroke: var") >= 2
+
+
 def test_colours_follow_the_theme() -> None:
     picture = draw(paint, "A line")
     assert "var(--student)" in picture

@@ -38,7 +38,7 @@ MODELS: dict[str, tuple[str, str, float, int | None]] = {
     "mixture": ("baseline", "Mixture of Gaussians", 0.25, None),
     "training": ("ceiling", "Training pictures", 0.01, None),
 }
-CLASSES = tuple("zero one two three four five six seven eight nine".split())
+CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SIGMAS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 

@@ -54,7 +54,7 @@ def opened(png: bytes) -> Picture:
 
 
 def sprite(grid: Grid) -> bytes:
-    """A PNG of all pictures side by side, without gaps and in few shades; empty places are black."""
+    """PNG of all pictures side by side, without gaps, in few shades. Empty places are black."""
     (rows, columns), (height, width) = grid.shape, grid.size
     colour = any(item is not None and item.ndim == 3 for line in grid.pictures for item in line)
     canvas = np.zeros((rows * height, columns * width, 3 if colour else 1), np.uint8)
@@ -126,7 +126,8 @@ def _grid(grid: Grid, left: float, top: float, scale: float) -> str:
     ]
     if gaps:
         parts.append(
-            f'<path d="{"".join(gaps)}" fill="var(--card)" stroke="var(--card)" stroke-width="{GAP:g}"/>'
+            f'<path d="{"".join(gaps)}" fill="var(--card)" stroke="var(--card)" '
+            f'stroke-width="{GAP:g}"/>'
         )
     for n, word in enumerate(grid.rows):
         parts.append(_words(word, left - 8, top + (n + 0.5) * high + 4, "soft", anchor="end"))

@@ -12,19 +12,18 @@ from matplotlib.path import Path
 
 from weir.report.entries import Entry
 from weir.report.figure import Figure, Margins, View, draw
-from weir.report.numbers import compact
 from weir.report.points import dots, thin
 from weir.report.theme import light
 from weir.tasks.image.figure_tables import chosen, drawn, of_kind
 
-MODELS, BASELINES = 8, 2
-POINTS = 700
+MODELS, BASELINES = 6, 2
+POINTS = 450
 """Samples in one panel, and as many points of the data."""
-FIELDS = 4
+FIELDS = 3
 """Noise levels, a panel each."""
-ARROWS = 15
+ARROWS = 14
 """Arrows along each axis."""
-CONTOURS = ((-0.5, 0.95), (-1.5, 0.75), (-3.0, 0.55), (-5.0, 0.4), (-8.0, 0.28))
+CONTOURS = ((-0.5, 1.0), (-1.5, 0.85), (-3.0, 0.7), (-5.0, 0.55), (-8.0, 0.4))
 """Log densities below the greatest at which a line is drawn, and how strong it is."""
 
 Box = tuple[float, float, float, float]
@@ -40,8 +39,8 @@ def points(rows: Sequence[Entry]) -> Figure | None:
     box = _box([of_kind(row, "points", "data") for row in shown])
     return Figure(
         "Points made",
-        "Pale: points of the test split. In colour: samples of each model. All panels have the "
-        "same frame.",
+        "Ochre: points of the test split. In the colour of each model's kind: its samples. All "
+        "panels have the same frame.",
         "Samples",
         (View("all", tuple(_points(row, box) for row in shown)),),
     )
@@ -56,7 +55,7 @@ def fields(rows: Sequence[Entry]) -> Figure | None:
         "Fields of scores",
         "Arrows point where a noised point is more likely to have come from (the score, its "
         "length drawn in); lines are contours of the log density, where a model has one. From "
-        "the least noise to the most, in deviations of the data. Pale: the test split. A "
+        "the least noise to the most, in deviations of the data. Ochre: the test split. A "
         "gradient of a density crosses its contours at right angles; a field that is no gradient "
         "need not.",
         "Fields",
@@ -75,11 +74,20 @@ def _box(tables: Sequence[pd.DataFrame]) -> Box | None:
     return float(low["x"]), float(high["x"]), float(low["y"]), float(high["y"])
 
 
+MARGINS = Margins(left=6, right=6, bottom=6)
+
+
+def _height(box: Box | None) -> float:
+    """Height of a panel 290 wide in which both coordinates have one scale."""
+    shape = 1.0 if box is None else (box[3] - box[2]) / (box[1] - box[0])
+    return (290 - MARGINS.left - MARGINS.right) * shape + MARGINS.top + MARGINS.bottom
+
+
 def _points(row: Entry, box: Box | None) -> str:
     data, made = (of_kind(row, "points", kind) for kind in ("data", "sample"))
 
     def paint(axes: Axes) -> None:
-        _cloud(axes, data, "ink", 4.5, 0.16)
+        _cloud(axes, data, "ceiling", 4.0, 0.35)
         _cloud(axes, made, row.kind, 2.2, 0.85)
         _frame(axes, box)
         axes.set_title(row.label)
@@ -90,8 +98,8 @@ def _points(row: Entry, box: Box | None) -> str:
         paint,
         f"Samples of {row.label} over the test points{more}",
         290,
-        290,
-        Margins(left=6, right=6, bottom=6),
+        _height(box),
+        MARGINS,
     )
 
 
@@ -136,39 +144,39 @@ def _field(row: Entry, sigma: float, table: pd.DataFrame, data: pd.DataFrame) ->
     known = bool(np.isfinite(density).any())
 
     def paint(axes: Axes) -> None:
-        _cloud(axes, data, "ink", 3.5, 0.14)
+        _cloud(axes, data.iloc[::2], "ceiling", 2.6, 0.4)
         if known:
             height = np.nan_to_num(density - np.nanmax(density), nan=-99.0, neginf=-99.0)
             for level, strength in CONTOURS:
                 if height.min() < level:
                     axes.contour(
-                        x, y, height, [level], colors=[light("faint")], alpha=strength,
+                        x, y, height, [level], colors=[light("ink")], alpha=strength,
                         linewidths=1.1, linestyles="solid",
                     )  # fmt: skip
         _arrows(axes, table, x, y, row.kind)
         _frame(axes, (x[0], x[-1], y[0], y[-1]))
-        axes.set_title(f"σ {compact(sigma)}" + ("" if known else ", no density"))
+        axes.set_title(f"σ {sigma:.3g}" + ("" if known else ", no density"))
 
     what = "Score and contours of the log density" if known else "Field"
     return draw(
         paint,
-        f"{what} of {row.label} at noise {compact(sigma)}",
+        f"{what} of {row.label} at noise {sigma:.3g}",
         290,
-        290,
-        Margins(left=6, right=6, bottom=6),
+        _height((x[0], x[-1], y[0], y[-1])),
+        MARGINS,
     )
 
 
 def _arrows(axes: Axes, table: pd.DataFrame, x: np.ndarray, y: np.ndarray, colour: str) -> None:
     """Arrows at some places of the grid as one path; long scores are drawn in."""
-    some = table["x"].isin(x[thin(len(x), ARROWS)]) & table["y"].isin(y[thin(len(y), ARROWS)])
+    some = table["x"].isin(_every(x)) & table["y"].isin(_every(y))
     table = table[some & np.isfinite(table["u"]) & np.isfinite(table["v"])]
     start = table[["x", "y"]].to_numpy(np.float64)
     vector = table[["u", "v"]].to_numpy(np.float64)
     length = np.linalg.norm(vector, axis=1, keepdims=True)
     if not len(start) or not length.max():
         return
-    pitch = min(np.ptp(x), np.ptp(y)) / ARROWS
+    pitch = max(np.ptp(x), np.ptp(y)) / ARROWS
     # Half of the arrows are shorter than half the pitch, none is longer than it.
     shown = vector / np.maximum(length, 1e-12) * pitch * length / (length + np.median(length))
     tip = start + shown
@@ -180,3 +188,9 @@ def _arrows(axes: Axes, table: pd.DataFrame, x: np.ndarray, y: np.ndarray, colou
     )
     path.should_simplify = False
     axes.add_patch(PathPatch(path, fill=False, ec=light(colour), lw=1.1, alpha=0.9, zorder=3))
+
+
+def _every(places: np.ndarray) -> np.ndarray:
+    """At most `ARROWS` of sorted places, evenly spaced, as many left out before as behind."""
+    step = -(-len(places) // ARROWS)
+    return places[(len(places) - 1) % step // 2 :: step]
