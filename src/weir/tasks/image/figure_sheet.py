@@ -48,9 +48,9 @@ class Grid:
 
 
 def opened(png: bytes) -> Picture:
-    """A picture from the bytes of its file."""
+    """A picture from the bytes of its file, grey or in colour, 8 bits."""
     image = Image.open(io.BytesIO(png))
-    return np.asarray(image.convert("L" if image.mode in ("1", "L", "I;16", "I") else "RGB"))
+    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
 
 
 def sprite(grid: Grid) -> bytes:
