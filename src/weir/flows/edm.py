@@ -103,8 +103,10 @@ def sigma_of(
     time: Tensor, sigma_data: float = 0.5, sigma_min: float = 0.0, sigma_max: float = math.inf
 ) -> Tensor:
     """Noise at a time of the trigonometric path, kept within `sigma_min` and `sigma_max`."""
-    angle = time * (math.pi / 2)
-    return (sigma_data * angle.cos() / angle.sin()).clamp(sigma_min, sigma_max)
+    # Bounded before the quotient, whose slope at time 0 would be infinite.
+    nearest, farthest = math.atan2(sigma_data, sigma_min), math.atan2(sigma_data, sigma_max)
+    angle = (time * (math.pi / 2)).clamp(farthest, nearest)
+    return sigma_data * angle.cos() / angle.sin()
 
 
 def nfe(solver: str, steps: int) -> int:

@@ -119,6 +119,19 @@ class FlowModel(nn.Module):
         """Times `[steps + 1]` of the states of `transport`, 0 first and 1 last."""
         return torch.arange(steps + 1) / steps
 
+    def generate(
+        self,
+        condition: Any,
+        draws: int,
+        *,
+        steps: int | None = None,
+        solver: Any = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Fresh events `[condition, draw, *event]`; a task may know other ways than `transport`."""
+        noise = self.source(condition, draws, generator)
+        return self.transport(noise, condition, steps=steps, solver=solver).final
+
     @torch.no_grad()
     def draw(
         self,
@@ -126,7 +139,7 @@ class FlowModel(nn.Module):
         draws: int,
         *,
         steps: int | None = None,
-        solver: SolverName | None = None,
+        solver: Any = None,
         generator: torch.Generator | None = None,
         chunk: int = 1_000_000,
     ) -> Tensor:
@@ -141,8 +154,7 @@ class FlowModel(nn.Module):
         parts = []
         for first in range(0, len(condition[0]), together):
             part = take(condition, slice(first, first + together))
-            x = self.source(part, draws, generator)
-            x = self.transport(x, part, steps=steps, solver=solver).final
+            x = self.generate(part, draws, steps=steps, solver=solver, generator=generator)
             parts.append(require_finite(self.decode(x, part), "decoded sample", "after the solver"))
         return torch.cat(parts)
 

@@ -1,0 +1,36 @@
+"""Evaluate nodes of params.yaml, for images."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from weir.config.nodes import Evaluate
+
+
+class ImageEvaluate(Evaluate):
+    """Scores of one model on a split, and what the report shows of it."""
+
+    samples: PositiveInt = Field(100, ge=2, description="Samples of each class.")
+    solver: Literal["heun", "euler", "ancestral", "direct", "midpoint", "dopri5"] = Field(
+        "heun",
+        description="How samples are made: along EDM's noises (heun, euler, ancestral), by the "
+        "density's own draw (direct), or in steps of time (midpoint, dopri5).",
+    )
+    steps: PositiveInt = Field(
+        18,
+        description="Steps of the solver or of the student; `direct` draws in the first and takes "
+        "noise off in the others.",
+    )
+    direct_sigma: PositiveFloat = Field(
+        0.1, description="Noise at which `direct` draws of several steps begin, event scale."
+    )
+    guidance: NonNegativeFloat | None = Field(
+        None, description="Classifier-free guidance; 0 for none, null takes the model's."
+    )
+    pictures: PositiveInt = Field(8, description="Pictures of each class that the report shows.")
+    sigmas: list[PositiveFloat] = Field(
+        default_factory=lambda: [0.1, 0.25, 0.5, 1.0, 2.0, 4.0],
+        description="Noises of the denoising table, in standard deviations of the data.",
+    )

@@ -1,0 +1,111 @@
+"""Blocks of settings of the image task's generative models."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from weir.config.base import Config
+
+
+class Noise(Config):
+    """Noises of training and sampling, on the event scale (data of standard deviation .5)."""
+
+    p_mean: float = Field(-1.2, description="Mean of ln sigma in training.")
+    p_std: PositiveFloat = Field(1.2, description="Standard deviation of ln sigma in training.")
+    sigma_min: PositiveFloat = Field(0.002, description="Least noise of the samplers but 0.")
+    sigma_max: PositiveFloat = Field(80.0, description="Noise at which sampling begins.")
+    rho: PositiveFloat = Field(7.0, description="Exponent of the samplers' grid.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError("sigma_min must be below sigma_max")
+        return self
+
+
+class DensitySettings(Config):
+    """Shape of the normalising flow."""
+
+    transform: Literal["affine", "gaussianization", "sos", "spline"] = Field(
+        "gaussianization",
+        description="Map of each coordinate: affine; mixtures of logistic laws or sums of squares, "
+        "which are smooth; rational-quadratic splines, whose score jumps.",
+    )
+    coupling: bool = Field(
+        False,
+        description="Half of the coordinates given the other half, so that drawing costs one pass; "
+        "otherwise autoregressive, a pass for each coordinate.",
+    )
+    layers: PositiveInt = Field(2, description="Maps that follow each other: 1, 2, 3, 5, 10.")
+    hidden: list[PositiveInt] = Field(
+        default_factory=lambda: [256, 256], description="Widths of each map's network."
+    )
+    activation: Literal["silu", "gelu", "tanh", "softplus", "relu"] = Field(
+        "silu", description="Between them; with `relu` the score jumps."
+    )
+    components: PositiveInt = Field(
+        8, ge=2, description="Components of a mixture, bins of a spline, polynomials of a sum."
+    )
+    embedding: PositiveInt = Field(32, description="Width of the vector of noise and class.")
+
+
+class PlainSettings(Config):
+    """Shape of the plain flow of linear maps and one activation."""
+
+    activation: Literal["softplus", "leaky_relu", "elu", "tanh", "swish"] = Field(
+        "leaky_relu", description="Between the linear maps."
+    )
+    leak: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Share of the identity, which makes the activation invertible and onto; above "
+        ".0908 for swish.",
+    )
+    layers: PositiveInt = Field(3, description="Activations.")
+    conditional: bool = Field(True, description="Tell it the class.")
+
+    @model_validator(mode="after")
+    def _invertible(self) -> Self:
+        if self.activation == "swish" and self.leak <= 0.0908:
+            raise ValueError("leak must be above .0908 for swish, which is not increasing else")
+        return self
+
+
+class NetworkSettings(Config):
+    """Shape of a network of pictures."""
+
+    kind: Literal["unet", "mlp"] = Field(
+        "unet", description="UNet for pictures, modulated MLP for small pictures and points."
+    )
+    width: PositiveInt = Field(32, description="Channels at full resolution, or hidden width.")
+    layers: PositiveInt = Field(1, description="Blocks at each resolution, or residual layers.")
+    multiples: list[PositiveInt] = Field(
+        default_factory=lambda: [1, 2, 2],
+        description="For `unet`: channels at each halved resolution, as multiples of `width`.",
+    )
+    attention: bool = Field(True, description="For `unet`: at the lowest resolution.")
+    context: PositiveInt = Field(32, description="Width of the class's vector.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the blocks.")
+
+
+class Weights(Config):
+    """Loss of the score flow."""
+
+    likelihood: NonNegativeFloat = Field(
+        1.0, description="Weight of the negative log-likelihood at all noises."
+    )
+    matching: NonNegativeFloat = Field(
+        1.0, description="Weight of denoising score matching with EDM's weights."
+    )
+    clean: float = Field(
+        0.2, ge=0, lt=1, description="Share of the items shown without noise, for bits per pixel."
+    )
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.likelihood == 0 and self.matching == 0:
+            raise ValueError("likelihood or matching must be above 0")
+        return self

@@ -1,0 +1,169 @@
+"""What all generative models of pictures share: classes, the first stage, guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from weir.errors import UserError
+from weir.flows.model import FlowModel
+from weir.tasks.image.image_model import ImageSolver
+from weir.tasks.image.scale import SIGMA_DATA
+
+if TYPE_CHECKING:
+    from weir.tasks.image.data import Images
+    from weir.tasks.image.image_code import ImageCode
+
+
+class ImageCondition(NamedTuple):
+    """What the flow of a picture depends on.
+
+    Attributes:
+        label: `[condition]` int64 class; the number of classes stands for no class.
+    """
+
+    label: Tensor
+
+
+class ImageFlow(FlowModel):
+    """A flow of pictures given their class, from white noise (t = 0) to events of unit variance.
+
+    The flow's own events, at t = 1, are those of the code divided by `SIGMA_DATA`. The code is part
+    of the model, so that one folder holds all that sampling needs; it is frozen.
+
+    Args:
+        code: the first stage.
+        priors: share of each class among the training items.
+        drop_class: chance of hiding the class in training, which classifier-free guidance needs.
+        guidance: weight w of `F(c) + w (F(c) - F(no class))` in sampling (Ho & Salimans 2022,
+            "Classifier-Free Diffusion Guidance"); 0 for none.
+        steps: default solver steps.
+        solver: default solver.
+    """
+
+    has_density: bool = False
+    has_denoiser: bool = False
+    direct_sigma: float = 0.1
+    solver: ImageSolver
+    priors: Tensor
+
+    def __init__(
+        self,
+        code: ImageCode,
+        priors: Sequence[float],
+        *,
+        drop_class: float = 0.0,
+        guidance: float = 0.0,
+        steps: int = 18,
+        solver: ImageSolver = "heun",
+    ) -> None:
+        super().__init__()
+        self.code = code.requires_grad_(False)
+        self.event = code.event
+        self.classes = len(priors)
+        self.register_buffer("priors", torch.tensor(list(priors)), persistent=False)
+        self.drop_class = drop_class
+        self.guidance = guidance
+        self.steps, self.solver = steps, solver
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> ImageFlow:
+        """As usual, but the frozen first stage stays in evaluation mode."""
+        super().train(mode)
+        self.code.eval()
+        return self
+
+    def condition(self, batch: Images) -> ImageCondition:
+        """The classes of a batch."""
+        return ImageCondition(batch.label)
+
+    def colour(self, white: Tensor, condition: ImageCondition) -> Tensor:
+        """White noise as it is."""
+        return white
+
+    def events(self, batch: Images) -> Tensor:
+        """Events `[batch, *event]` of a batch's pictures, dequantised anew."""
+        with torch.no_grad():
+            return self.code.encode(self.code.scale.dequantise(batch.raw))
+
+    def decode(self, x: Tensor, condition: ImageCondition) -> Tensor:
+        """Pictures `[condition, draw, *shape]` on the unit scale, not clipped."""
+        flat = self.code.decode(x.flatten(0, 1) * SIGMA_DATA)
+        return flat.unflatten(0, x.shape[:2])
+
+    def shown(self, label: Tensor) -> Tensor:
+        """Labels as training shows them: some hidden."""
+        if not self.training or self.drop_class == 0:
+            return label
+        hidden = torch.rand(label.shape, device=label.device) < self.drop_class
+        return label.masked_fill(hidden, self.classes)
+
+    def unlabelled(self, like: Tensor) -> Tensor:
+        """The label of no class, `[item]`, for as many items as `like` has.
+
+        Raises:
+            UserError: the model was never trained without the class.
+        """
+        if self.drop_class == 0:
+            raise UserError(
+                "stage2: this model always knew the class; train it with drop_class above 0 to "
+                "guide it or to use it without a class"
+            )
+        return torch.full((len(like),), self.classes, device=like.device)
+
+    def generate(
+        self,
+        condition: ImageCondition,
+        draws: int,
+        *,
+        steps: int | None = None,
+        solver: ImageSolver | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Fresh events `[condition, draw, *event]` of unit variance."""
+        solver = self.solver if solver is None else solver
+        if solver == "direct" and not self.student:
+            return self.direct(condition, draws, 1 if steps is None else steps, generator)
+        if solver == "ancestral" and not self.student:
+            raise UserError(
+                "evaluate: solver ancestral is for models under EDM (flow, denoiser); choose heun, "
+                "euler or midpoint"
+            )
+        return super().generate(condition, draws, steps=steps, solver=solver, generator=generator)
+
+    def direct(
+        self, condition: ImageCondition, draws: int, steps: int, generator: Any = None
+    ) -> Tensor:
+        """Events drawn from the model's own density.
+
+        Raises:
+            UserError: the model has none.
+        """
+        raise UserError(
+            "evaluate: solver direct draws from a model's density, which this one has not; choose "
+            "heun, euler or ancestral"
+        )
+
+
+def flat(
+    x: Tensor, t: Tensor, condition: ImageCondition, step: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Draws of conditions as items: `x`, `t`, `label` and `step` with one leading axis.
+
+    Args:
+        x: `[condition, draw, *event]`.
+        t: `[]`, `[condition]` or `[condition, draw]`.
+        condition: of the conditions.
+        step: of t's shape, or None.
+    """
+    lead = x.shape[:2]
+
+    def spread(value: Tensor) -> Tensor:
+        value = value[:, None] if value.ndim == 1 else value
+        return value.expand(lead).reshape(-1)
+
+    label = condition.label[:, None].expand(lead).reshape(-1)
+    return x.flatten(0, 1), spread(t), label, None if step is None else spread(step)

@@ -1,0 +1,63 @@
+"""Stage 2 of the image task: which generative model a node asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from weir.tasks.image import stage1
+from weir.tasks.image.denoiser import Denoiser, DenoiserObjective
+from weir.tasks.image.density import Density
+from weir.tasks.image.edm_flow import NoiseRange
+from weir.tasks.image.matching import MatchingFlow, MatchingObjective
+from weir.tasks.image.plain_flow import PlainFlow, PlainObjective
+from weir.tasks.image.score_flow import ScoreFlow, ScoreObjective
+
+if TYPE_CHECKING:
+    from weir.stages.model_folder import ModelCard
+    from weir.tasks.image.data import ImageSet
+    from weir.tasks.image.image_code import ImageCode
+    from weir.tasks.image.image_flow import ImageFlow
+    from weir.tasks.image.image_loss import ImageObjective
+    from weir.tasks.image.stage2_config import ImageStage2
+
+
+def build(card: ModelCard) -> ImageFlow:
+    """An untrained model of the shape that a model's card states, with its first stage."""
+    return assemble(card.config, card.schema["priors"], stage1.build(card.parent()))
+
+
+def assemble(config: dict[str, Any], priors: list[float], code: ImageCode) -> ImageFlow:
+    """A model on `code` with the settings of a stage2 node."""
+    classes = {"drop_class": config["drop_class"], "guidance": config["guidance"]}
+    noise = NoiseRange(**config["noise"])
+    match config["model"]:
+        case "flow":
+            density = Density(code.event, len(priors), noise=noise, **config["density"])
+            return ScoreFlow(
+                code, priors, density, student_network=config["student"], noise=noise, **classes
+            )
+        case "denoiser":
+            return Denoiser(code, priors, config["network"], noise=noise, **classes)
+        case "matching":
+            return MatchingFlow(code, priors, config["network"], **classes)
+        case _:
+            return PlainFlow(code, priors, **config["plain"])
+
+
+def prepare(model: ImageFlow, config: ImageStage2, data: ImageSet, code: ImageCode) -> None:
+    """Put in the trained first stage and set the unit of its events."""
+    model.code.load_state_dict(code.state_dict())
+    model.code.fit(data)
+
+
+def objective(config: ImageStage2, model: ImageFlow) -> ImageObjective:
+    """What stage 2 minimises."""
+    match model:
+        case ScoreFlow():
+            return ScoreObjective(model, **config.weights.model_dump())
+        case Denoiser():
+            return DenoiserObjective(model, draws=config.draws)
+        case MatchingFlow():
+            return MatchingObjective(model, times=config.time_sampling, draws=config.draws)
+        case _:
+            return PlainObjective(model)
