@@ -155,7 +155,15 @@ def _node(path: Path, section: str, name: Any, settings: Any, nodes: dict[str, N
         raise problem(path, where, f"{section}.{name} must be a mapping of settings")
     upstream = _upstream(path, section, name, settings, nodes)
     task = _task(path, section, name, settings, [nodes[ref] for ref in upstream])
-    model = Report if section == "report" else part(task, "config").SECTIONS[section]
+    sections = {"report": Report} if section == "report" else part(task, "config").SECTIONS
+    if section not in sections:
+        raise problem(
+            path,
+            where,
+            f"{section}.{name}: task {task} has no {section} nodes; its sections are "
+            + ", ".join(sections),
+        )
+    model = sections[section]
     try:
         config = model.model_validate(settings)
     except ValidationError as error:

@@ -16,7 +16,8 @@ needs and an edit of one part reruns only the stages built on it:
 | `evaluation` | `evaluate(model, data, config, details, ...)` |
 | `figures` | `HEADLINE` or `FAMILIES`, `figures(evaluations)` |
 
-`stage1.objective` is None for a model that `prepare` completes, which is then not trained.
+`stage1.objective` is None for a model that `prepare` completes, which is then not trained. A task
+need not have every section: `image` has no `joint`.
 `tasks/forecast` is the reference; a new task is a new folder and its name in `TASKS`.
 """
 
@@ -25,7 +26,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-TASKS = ("forecast", "perturb", "clinical")
+TASKS = ("forecast", "perturb", "clinical", "image")
 
 
 def part(task: str, name: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""The conditional density: normalised, normal where noise drowns the data, and drawn from rightly."""
+"""The conditional density: normalised, normal in much noise, and drawn from rightly."""
 
 from __future__ import annotations
 
