@@ -123,26 +123,24 @@ def quality(rows: Sequence[Entry], metrics: Sequence[str], family: str = "") -> 
         definition = known[metric]
         if definition.target is not None:
             continue
-        curves = [
-            row
-            for row in featured(rows, metric, definition)
-            if any(math.isfinite(p.get(metric, math.nan)) for p in row.first.quality_curve)
-        ]
+        curves = featured(
+            [row for row in rows if mean_curve(row, "nfe", metric)], metric, definition, per_kind=3
+        )
         if not curves:
             continue
         panels = [_quality(rows, curves, metric, definition, "nfe", "network calls per sample")]
-        if any(math.isfinite(p.get("seconds", math.nan)) for p in curves[0].first.quality_curve):
+        if timed := [row for row in curves if mean_curve(row, "seconds", metric)]:
             panels.append(
-                _quality(rows, curves, metric, definition, "seconds", "seconds for the split")
+                _quality(rows, timed, metric, definition, "seconds", "seconds for the split")
             )
         views.append(View(definition.heading, tuple(panels)))
     if not views:
         return None
     return Figure(
         titled("Quality against cost", family),
-        "The best model of each kind; a mark is one number of steps, averaged over seeds. Dashed: "
-        "the best baseline; dotted: the best possible score where it is known. Times are of one "
-        "machine: compare their ratios.",
+        "The best three models of each kind; a mark is one number of steps, averaged over seeds. "
+        "Dashed: the best baseline; dotted: the best possible score where it is known. Times are "
+        "of one machine: compare their ratios.",
         "Cost",
         tuple(views),
     )
