@@ -23,10 +23,11 @@ from zuko.utils import broadcast, unpack
 
 from weir.networks.adaln import ScalarEmbedding
 from weir.tasks.image.edm_flow import NoiseRange
+from weir.tasks.image.mixture_law import MixtureLaw
 from weir.tasks.image.scale import SIGMA_DATA
 from weir.tasks.image.univariate import LogisticMixture, Spline, SumOfSquares
 
-TransformName = Literal["affine", "gaussianization", "sos", "spline"]
+TransformName = Literal["mixture", "affine", "gaussianization", "sos", "spline"]
 ActivationName = Literal["silu", "gelu", "tanh", "softplus", "relu"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -45,16 +46,19 @@ class Density(nn.Module):
         shape: of an event.
         classes: number of classes; the label `classes` stands for no class.
         noise: range of noises; less than its least counts as none.
-        transform: map of each coordinate: `affine`; `gaussianization` (mixtures of logistic
-            laws) and `sos` (sums of squares), which are smooth and not affine; `spline`
-            (rational-quadratic), whose score jumps.
+        transform: map of each coordinate: `affine`; `mixture`, affine but in the last layer,
+            which is a `MixtureLaw`; `gaussianization` (mixtures of logistic laws) and `sos` (sums
+            of squares), which are smooth and not affine; `spline` (rational-quadratic), whose
+            score jumps.
         coupling: half of the coordinates given the other half in each layer, so that drawing costs
             one pass; otherwise autoregressive, one pass for each coordinate.
         layers: maps that follow each other; their orders of coordinates differ.
-        hidden: widths of the layers of each map's network.
+        hidden: widths of the layers of each map's network; those of a `MixtureLaw` have the
+            first's width, and each further one stands for a residual block.
         activation: between them; `relu` has a score that jumps.
         components: components of a mixture, bins of a spline, polynomials of a sum.
         embedding: width of the context.
+        dropout: of the hidden units of a `MixtureLaw`.
 
     References:
         Papamakarios et al. 2017, "Masked Autoregressive Flow for Density Estimation";
@@ -74,6 +78,7 @@ class Density(nn.Module):
         activation: ActivationName = "silu",
         components: int = 8,
         embedding: int = 32,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
@@ -82,6 +87,17 @@ class Density(nn.Module):
         self.level = ScalarEmbedding(embedding)
         self.label = nn.Embedding(classes + 1, embedding)
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
+        self.law: MixtureLaw | None = None
+        if transform == "mixture":
+            self.law = MixtureLaw(
+                self.size,
+                embedding,
+                components=components,
+                width=hidden[0],
+                blocks=len(hidden) - 1,
+                dropout=dropout,
+            )
+            transform, layers = "affine", layers - 1
         univariate, shapes = _univariate(transform, components)
         settings: dict[str, Any] = {
             "univariate": univariate,
@@ -110,7 +126,12 @@ class Density(nn.Module):
             sigma: `[item]`, event units.
             label: `[item]` int64.
         """
-        z, log_slope = self.transform(sigma, label).call_and_ladj(u.flatten(1))
+        context, gate = self._context(sigma, label)
+        z, log_slope = u.flatten(1), u.new_zeros(())
+        if self.layers:
+            z, log_slope = self._maps(context, gate).call_and_ladj(z)
+        if self.law is not None:
+            return log_slope + self.law.log_prob(z, context, gate)
         return log_slope - 0.5 * z.square().sum(-1) - 0.5 * self.size * math.log(2 * math.pi)
 
     @torch.no_grad()
@@ -118,15 +139,27 @@ class Density(nn.Module):
         self, sigma: Tensor, label: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """One draw `[item, *shape]` of each item's law."""
-        z = torch.randn(len(label), self.size, generator=generator, device=label.device)
-        return self.transform(sigma, label).inv(z).unflatten(1, self.shape)
+        context, gate = self._context(sigma, label)
+        if self.law is not None:
+            z = self.law.sample(context, gate, generator)
+        else:
+            z = torch.randn(len(label), self.size, generator=generator, device=label.device)
+        if self.layers:
+            z = self._maps(context, gate).inv(z)
+        return z.unflatten(1, self.shape)
 
     def transform(self, sigma: Tensor, label: Tensor) -> Transform:
-        """The map from `u`, `[item, size]`, to white noise."""
+        """The map from `u`, `[item, size]`, to white noise, or to what a `MixtureLaw` describes."""
+        return self._maps(*self._context(sigma, label))
+
+    def _maps(self, context: Tensor, gate: Tensor) -> Transform:
+        joined = torch.cat([context, gate[:, None]], 1)
+        return ComposedTransform(*(layer(joined) for layer in self.layers))
+
+    def _context(self, sigma: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """What layers are told, `[item, embedding]`, and the data's share of the deviation."""
         context = self.mix(self.level(self.noise.level(sigma)) + self.label(label))
-        gate = SIGMA_DATA * (sigma.square() + SIGMA_DATA**2).rsqrt()
-        context = torch.cat([context, gate[:, None]], 1)
-        return ComposedTransform(*(layer(context) for layer in self.layers))
+        return context, SIGMA_DATA * (sigma.square() + SIGMA_DATA**2).rsqrt()
 
 
 def _parameters(layer: Any, context: Tensor, x: Tensor) -> Transform:

@@ -28,19 +28,23 @@ class Noise(Config):
 class DensitySettings(Config):
     """Shape of the normalising flow."""
 
-    transform: Literal["affine", "gaussianization", "sos", "spline"] = Field(
-        "gaussianization",
-        description="Map of each coordinate: affine; mixtures of logistic laws or sums of squares, "
-        "which are smooth; rational-quadratic splines, whose score jumps.",
+    transform: Literal["mixture", "affine", "gaussianization", "sos", "spline"] = Field(
+        "mixture",
+        description="Map of each coordinate: affine, with mixtures of Gaussians in the last layer "
+        "for `mixture`; mixtures of logistic laws or sums of squares, which are smooth; "
+        "rational-quadratic splines, whose score jumps.",
     )
     coupling: bool = Field(
         False,
         description="Half of the coordinates given the other half, so that drawing costs one pass; "
         "otherwise autoregressive, a pass for each coordinate.",
     )
-    layers: PositiveInt = Field(2, description="Maps that follow each other: 1, 2, 3, 5, 10.")
+    layers: PositiveInt = Field(1, description="Maps that follow each other.")
     hidden: list[PositiveInt] = Field(
-        default_factory=lambda: [256, 256], description="Widths of each map's network."
+        default_factory=lambda: [256, 256],
+        min_length=1,
+        description="Widths of each map's network; of `mixture` the first is the width, and each "
+        "further one a residual block.",
     )
     activation: Literal["silu", "gelu", "tanh", "softplus", "relu"] = Field(
         "silu", description="Between them; with `relu` the score jumps."
@@ -48,7 +52,8 @@ class DensitySettings(Config):
     components: PositiveInt = Field(
         8, ge=2, description="Components of a mixture, bins of a spline, polynomials of a sum."
     )
-    embedding: PositiveInt = Field(32, description="Width of the vector of noise and class.")
+    embedding: PositiveInt = Field(64, description="Width of the vector of noise and class.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the hidden units of `mixture`.")
 
 
 class PlainSettings(Config):

@@ -1,0 +1,145 @@
+"""A residual network whose every output sees only the coordinates before its own (MADE)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class MaskedLinear(nn.Linear):
+    """A linear layer without the connections that `mask`, `[out, in]`, leaves out."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__(mask.shape[1], mask.shape[0])
+        self.register_buffer("mask", mask.to(self.weight.dtype), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., in]` to `[..., out]`."""
+        return functional.linear(x, self.weight * self.mask, self.bias)
+
+    def rows(self, x: Tensor, first: int, last: int) -> Tensor:
+        """Outputs `first` to `last` alone, of inputs that may be filled only as far as they see."""
+        weight = self.weight[first:last] * self.mask[first:last]
+        return functional.linear(x, weight, self.bias[first:last])
+
+
+class MaskedResidual(nn.Module):
+    """`out` numbers for each coordinate, given the coordinates before it and a context.
+
+    Hidden units are sorted by how many coordinates they see. So a sequence can be grown coordinate
+    by coordinate with each unit computed once (`grow`): drawing costs no more arithmetic than
+    one evaluation, though in as many small steps as there are coordinates.
+
+    Args:
+        size: coordinates.
+        out: outputs of each.
+        context: width of contexts.
+        width: hidden units.
+        blocks: residual blocks, of two layers each.
+        dropout: of hidden units.
+
+    References:
+        Germain et al. 2015, "MADE: Masked Autoencoder for Distribution Estimation".
+    """
+
+    def __init__(
+        self, size: int, out: int, context: int, *, width: int, blocks: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.size, self.out = size, out
+        # A unit of degree d sees coordinates 0..d and is seen by the outputs of those after d.
+        degree = torch.arange(width) * max(1, size - 1) // width
+        place = torch.arange(size)
+        self.bounds = torch.searchsorted(degree, torch.arange(size + 1)).tolist()
+        inner = degree[:, None] >= degree
+        self.embed = MaskedLinear(degree[:, None] >= place)
+        self.blocks = nn.ModuleList(_Block(inner, context, dropout) for _ in range(blocks))
+        self.last = MaskedLinear((place[:, None] > degree).repeat_interleave(out, 0))
+        self.gain = nn.Linear(context, width)
+        self.alone = nn.Linear(context, size * out, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        with torch.no_grad():
+            self.gain.weight.zero_()
+            self.gain.bias.zero_()
+            self.alone.weight.mul_(0.05)
+            self.last.weight.mul_(0.05)
+            self.last.bias.zero_()
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """`[item, size, out]`.
+
+        Args:
+            x: `[item, size]`.
+            context: `[item, context]`.
+        """
+        hidden = self.embed(x)
+        for block in self.blocks:
+            hidden = block(hidden, context)
+        hidden = functional.gelu(hidden) * (1 + self.gain(context))
+        return (self.last(hidden) + self.alone(context)).unflatten(1, (self.size, self.out))
+
+    def growing(self, context: Tensor) -> Growing:
+        """What computes the outputs one coordinate after the other, in evaluation mode."""
+        return Growing(self, context)
+
+
+class Growing:
+    """Outputs of a `MaskedResidual` for coordinates that come one by one.
+
+    Args:
+        network: in evaluation mode.
+        context: `[item, context]`.
+    """
+
+    def __init__(self, network: MaskedResidual, context: Tensor) -> None:
+        self.network = network
+        count, width = len(context), network.embed.out_features
+        self.x = context.new_zeros(count, network.size)
+        self.states = [context.new_zeros(count, width) for _ in range(2 * len(network.blocks) + 1)]
+        self.modulations = [block.modulation(context).chunk(2, -1) for block in network.blocks]
+        self.gain = 1 + network.gain(context)
+        self.alone = network.alone(context).unflatten(1, (network.size, network.out))
+
+    def outputs(self, coordinate: int) -> Tensor:
+        """`[item, out]` of a coordinate; those before it have been told by `tell`."""
+        at, count = coordinate * self.network.out, self.network.out
+        own = self.network.last.rows(self.states[-1], at, at + count)
+        return own + self.alone[:, coordinate]
+
+    def tell(self, coordinate: int, value: Tensor) -> None:
+        """The value, `[item]`, of a coordinate; computes the units that see it last."""
+        self.x[:, coordinate] = value
+        network = self.network
+        first, last = network.bounds[coordinate], network.bounds[coordinate + 1]
+        if first == last:
+            return
+        part = slice(first, last)
+        hidden = network.embed.rows(self.x, first, last)
+        for number, block in enumerate(network.blocks):
+            shift, scale = (m[:, part] for m in self.modulations[number])
+            outer, inner = self.states[2 * number], self.states[2 * number + 1]
+            outer[:, part] = functional.gelu(hidden)
+            middle = block.first.rows(outer, first, last)
+            inner[:, part] = functional.gelu(torch.addcmul(shift, 1 + scale, middle))
+            hidden = hidden + block.second.rows(inner, first, last)
+        self.states[-1][:, part] = functional.gelu(hidden) * self.gain[:, part]
+
+
+class _Block(nn.Module):
+    def __init__(self, mask: Tensor, context: int, dropout: float) -> None:
+        super().__init__()
+        self.first = MaskedLinear(mask)
+        self.second = MaskedLinear(mask)
+        self.modulation = nn.Linear(context, 2 * len(mask))
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: Tensor, context: Tensor) -> Tensor:
+        shift, scale = self.modulation(context).chunk(2, -1)
+        inner = self.first(self.dropout(functional.gelu(hidden)))
+        inner = functional.gelu(torch.addcmul(shift, 1 + scale, inner))
+        return hidden + self.second(self.dropout(inner))
