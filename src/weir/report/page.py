@@ -230,7 +230,7 @@ def _grouped(figures: Iterable[Figure]) -> list[FigureGroup]:
     return [FigureGroup(name, tuple(members)) for name, members in groups.items()]
 
 
-OWN = ("steps", "solver", "estimand", "fold")
+OWN = ("steps", "solver", "guidance", "estimand", "fold")
 """Settings that belong to a model or a held-out group, not to the comparison."""
 
 

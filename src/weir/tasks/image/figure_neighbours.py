@@ -17,7 +17,7 @@ from weir.tasks.image.figure_tables import chosen, drawn, lines, of_kind
 MODELS, BASELINES = 6, 1
 """Models with a tab of their own."""
 PAIRS = 16
-"""Samples with their neighbours, in rows of 8."""
+"""Samples with their neighbours, in rows of at most 8."""
 BINS = 24
 
 
@@ -54,15 +54,16 @@ def _has(row: Entry) -> bool:
 def _pairs(row: Entry) -> str:
     pairs = lines(of_kind(row, "pictures", "neighbour"))[:PAIRS]
     pictures: list[list[Picture | None]] = []
-    for start in range(0, len(pairs), 8):
-        part = pairs[start : start + 8]
+    columns = -(-len(pairs) // -(-len(pairs) // 8))
+    for start in range(0, len(pairs), columns):
+        part = pairs[start : start + columns]
         pictures += [[pair[0] for pair in part], [pair[1] for pair in part]]
     labels = ["sample", "nearest"] * (len(pictures) // 2)
     return sheet(
         [Grid(pictures, labels)],
         f"{len(pairs)} samples of {row.label} and the training pictures nearest to them",
         width=430,
-        largest=46,
+        largest=64,
     )
 
 

@@ -29,8 +29,8 @@ def denoised(rows: Sequence[Entry]) -> Figure | None:
         "What is left under noise",
         "Test pictures with noise added and below them the denoiser's answer, the mean of all "
         "pictures of the class that could be underneath. Above the columns: the noise in "
-        "deviations of the data. With much noise the answer is to become the mean of the class, "
-        "not a sharp picture.",
+        "deviations of the data; noisy pictures have the contrast of the data. With much noise "
+        "the answer is to become the mean of the class, not a sharp picture.",
         "Denoising",
         tuple(View(row.label, (_denoised(row),)) for row in shown),
     )
@@ -67,8 +67,7 @@ def trajectories(rows: Sequence[Entry]) -> Figure | None:
     return Figure(
         "From noise to a sample",
         "States of the solver from the noise on the left to the sample on the right, at some of "
-        "its steps. Each is drawn as it is; what lies outside the range of pictures is black or "
-        "white.",
+        "its steps, drawn with the contrast of the data. Above the columns: noise over data.",
         "Samples",
         tuple(View(row.label, (_trajectory(row),)) for row in shown),
     )
@@ -80,7 +79,7 @@ def _trajectory(row: Entry) -> str:
     table = table[table["column"].isin([steps[n] for n in thin(len(steps), STEPS)])]
     labels = [shorten(word, 12) for word in words(list(table.groupby("row")["label"].first()))]
     alt = f"States of {row.label} on the way from noise to samples of {', '.join(labels)}"
-    return sheet([Grid(lines(table), labels, _heads(table, ""))], alt, largest=60)
+    return sheet([Grid(lines(table), labels, _heads(table, ""))], alt, largest=68)
 
 
 def _first(table: pd.DataFrame, most: int) -> pd.DataFrame:

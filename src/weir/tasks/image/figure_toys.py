@@ -129,6 +129,8 @@ def _frame(axes: Axes, box: Box | None) -> None:
 def _fields(row: Entry) -> tuple[str, ...]:
     table = drawn(row, "field")
     sigmas = sorted(table["sigma"].unique())
+    # Under more noise than the data's own deviation a frame of the data shows its middle only.
+    sigmas = [sigma for sigma in sigmas if sigma <= 1] or sigmas
     sigmas = [sigmas[n] for n in thin(len(sigmas), FIELDS)]
     data = of_kind(row, "points", "data")
     return tuple(

@@ -5,7 +5,7 @@ They read the tables that this task's evaluation writes:
 | table | columns |
 |---|---|
 | `pictures` | kind, row, column, label, value, png |
-| `bits` | item, label, bits |
+| `bits` | item, label, bits, bits_class |
 | `confusion` | asked, judged, count |
 | `denoising` | sigma, mse |
 | `nearest` | kind (sample, test), distance |
@@ -21,7 +21,7 @@ share of the data's variance. Of `pictures` there are these kinds, `png` is a fi
 | `data` | class | one of its test pictures | |
 | `sample` | class | one of its samples | |
 | `noisy`, `denoise` | a test picture | a noise level, the least first | sigma |
-| `trajectory` | a sample | a step of the solver | sigma or time |
+| `trajectory` | a sample | a state on its way out of noise | noise over data |
 | `neighbour` | a sample | 0: it, 1: the training picture nearest to it | distance |
 
 `field` is a regular grid of places for each sigma with the score's direction (u, v), in the
@@ -49,6 +49,7 @@ HEADLINE = (
     "class_accuracy",
     "classifier_fd",
     "coverage",
+    "energy_distance",
     "bits_per_dim",
     "density_gap",
     "denoising_mse_1",
