@@ -51,11 +51,11 @@ class UNet(TimedNetwork):
         self.context = nn.Linear(context, signal)
         self.enter = nn.Conv2d(channels, width, 3, padding=1)
         widths = [width * multiple for multiple in multiples]
-        self.down, self.halve = nn.ModuleList(), nn.ModuleList()
+        self.down, self.smaller = nn.ModuleList(), nn.ModuleList()
         before = width
         for level, wide in enumerate(widths):
             if level:
-                self.halve.append(nn.Conv2d(before, before, 3, stride=2, padding=1))
+                self.smaller.append(nn.Conv2d(before, before, 3, stride=2, padding=1))
             self.down.append(
                 nn.ModuleList(
                     _Block(before if i == 0 else wide, wide, signal, dropout) for i in range(blocks)
@@ -64,10 +64,10 @@ class UNet(TimedNetwork):
             before = wide
         self.middle = nn.ModuleList(_Block(before, before, signal, dropout) for _ in range(2))
         self.attention = _PixelAttention(before) if attention else None
-        self.up, self.double = nn.ModuleList(), nn.ModuleList()
+        self.up, self.larger = nn.ModuleList(), nn.ModuleList()
         for level, wide in reversed(list(enumerate(widths))):
             if level < len(widths) - 1:
-                self.double.append(nn.Conv2d(before, wide, 3, padding=1))
+                self.larger.append(nn.Conv2d(before, wide, 3, padding=1))
                 before = wide
             self.up.append(
                 nn.ModuleList(_Block(before + wide, wide, signal, dropout) for _ in range(blocks))
@@ -95,7 +95,7 @@ class UNet(TimedNetwork):
         skips = []
         for level, blocks in enumerate(self.down):
             if level:
-                hidden = self.halve[level - 1](hidden)
+                hidden = self.smaller[level - 1](hidden)
             for block in blocks:
                 hidden = block(hidden, signal)
                 skips.append(hidden)
@@ -105,7 +105,7 @@ class UNet(TimedNetwork):
         hidden = self.middle[1](hidden, signal)
         for level, blocks in enumerate(self.up):
             if level:
-                hidden = self.double[level - 1](enlarge(hidden, skips[-1].shape[-2:]))
+                hidden = self.larger[level - 1](enlarge(hidden, skips[-1].shape[-2:]))
             for block in blocks:
                 hidden = block(torch.cat([hidden, skips.pop()], 1), signal)
         return self.out(functional.silu(self.norm(hidden))).unflatten(0, lead)

@@ -73,9 +73,11 @@ class LeakyActivation(nn.Module):
             case "softplus":
                 return functional.softplus(x), torch.sigmoid(x)
             case "leaky_relu":
-                return functional.leaky_relu(x, 0.01), torch.where(x > 0, 1.0, 0.01)
+                return functional.leaky_relu(x, 0.01), torch.full_like(x, 0.01).masked_fill(
+                    x > 0, 1
+                )
             case "elu":
-                return functional.elu(x), torch.where(x > 0, 1.0, x.clamp(max=0).exp())
+                return functional.elu(x), x.clamp(max=0).exp()
             case "tanh":
                 value = torch.tanh(x)
                 return value, 1 - value.square()
