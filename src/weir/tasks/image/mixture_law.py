@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from weir.networks.masked import MaskedResidual
 
-_BOUND = 6.0
+_BOUND = 9.0
 """Largest absolute log of a component's deviation."""
 
 
