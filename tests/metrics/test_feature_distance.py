@@ -87,6 +87,20 @@ def test_kernel_distance_does_not_depend_on_the_number_of_items() -> None:
     assert abs(sum(values) / 80) < 3 * float(error)
 
 
+def test_kernel_distance_of_strata_has_no_bias_either() -> None:
+    """Two classes far apart, as many of each in both sets, by no accident."""
+    label = torch.arange(40) % 2
+
+    def drawn(seed: int) -> Tensor:
+        return normal(40, 2, seed=seed) + 2 * label[:, None]
+
+    pairs = [(drawn(s), drawn(s + 500)) for s in range(80)]
+    values = torch.tensor([kernel_distance(*p, x_strata=label, y_strata=label) for p in pairs])
+    naive = torch.tensor([kernel_distance(*p) for p in pairs])
+    assert abs(float(values.mean())) < 3 * float(values.std()) / math.sqrt(80)
+    assert float(naive.mean()) < -3 * float(naive.std()) / math.sqrt(80)
+
+
 def test_neighbours_are_those_of_brute_force() -> None:
     """More points than a block has, and far from the origin."""
     x, y = 100 + normal(600, 3), 100 + normal(700, 3, seed=1)

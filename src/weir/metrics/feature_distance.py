@@ -52,7 +52,9 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
     return float((means[0] - means[1]).square().sum() + spread - 2 * overlap)
 
 
-def kernel_distance(x: Tensor, y: Tensor) -> float:
+def kernel_distance(
+    x: Tensor, y: Tensor, *, x_strata: Tensor | None = None, y_strata: Tensor | None = None
+) -> float:
     """Unbiased squared MMD with the kernel `(x . y / features + 1)^3`, which is KID.
 
     Binkowski et al. 2018. Zero in expectation for two sets of one law, so that single values can
@@ -61,8 +63,11 @@ def kernel_distance(x: Tensor, y: Tensor) -> float:
     Args:
         x: `[item, feature]`, at least two.
         y: `[item, feature]`, likewise.
+        x_strata: `[item]` labels, if the number of items of each label is no accident, as where
+            both sets have the same shares: as if they were independent, they would seem closer.
+        y_strata: likewise for `y`.
     """
-    return _mean_kernel(x, x) + _mean_kernel(y, y) - 2 * _mean_kernel(x, y)
+    return _within(x, x_strata) + _within(y, y_strata) - 2 * _kernels(x, y) / (len(x) * len(y))
 
 
 def manifold(real: Tensor, made: Tensor, *, near: int = 3, dense: int = 5) -> Manifold:
@@ -161,17 +166,29 @@ def _root(covariance: Tensor) -> Tensor:
     return (vectors * values.clamp(min=0).sqrt()) @ vectors.mT
 
 
-def _mean_kernel(x: Tensor, y: Tensor) -> float:
-    """Mean kernel of pairs, without those of an item with itself where `x` is `y`."""
+def _within(x: Tensor, strata: Tensor | None) -> float:
+    """Mean kernel of two independent items of a set."""
+    if len(x) < 2:
+        raise ValueError(f"an unbiased kernel distance needs at least two items, got {len(x)}")
+    if strata is None:
+        strata = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    total = _kernels(x, x)
+    for label in strata.unique():
+        part = x[strata == label]
+        if len(part) > 1:
+            # Instead of an item with itself, another one of its stratum.
+            inside = total if len(part) == len(x) else _kernels(part, part)
+            own = (part.square().sum(dim=1) / x.shape[1] + 1).pow(3).sum(dtype=torch.float64)
+            total += (inside - float(own)) * len(part) / (len(part) - 1) - inside
+    return total / len(x) ** 2
+
+
+def _kernels(x: Tensor, y: Tensor) -> float:
+    """Sum of the kernel over all pairs."""
     total = 0.0
     scaled = y.mT / x.shape[1]
     for part in x.split(ROWS):
         base = (part @ scaled).add_(1)
         # Many times faster than `pow`.
         total += float((base.square() * base).sum(dim=1).sum(dtype=torch.float64))
-    if x is not y:
-        return total / (len(x) * len(y))
-    if len(x) < 2:
-        raise ValueError(f"an unbiased kernel distance needs at least two items, got {len(x)}")
-    own = (x.square().sum(dim=1) / x.shape[1] + 1).pow(3).sum(dtype=torch.float64)
-    return (total - float(own)) / (len(x) * (len(x) - 1))
+    return total

@@ -97,6 +97,6 @@ def test_denoiser_is_the_gradient_of_the_noised_density(labelled: bool) -> None:
     label = batch.label if labelled else None
     sigma = torch.linspace(0.1, 1, 6)
     noisy = model.scale.event(model.scale.unit(batch.raw)).requires_grad_()
-    (score,) = torch.autograd.grad(model.log_prob_noised(noisy, sigma, label).sum(), noisy)
+    (score,) = torch.autograd.grad(model.log_density(noisy, sigma, label).sum(), noisy)
     expected = noisy + sigma[:, None, None, None] ** 2 * score
     torch.testing.assert_close(model.denoise(noisy, sigma, label), expected, atol=1e-4, rtol=1e-4)

@@ -16,14 +16,14 @@ class ImageBaseline(Config):
         description="Which baseline; `training_images` (real ones as samples) is a ceiling."
     )
     dataset: NodeName = Field(description="The dataset node to fit.")
-    components: PositiveInt = Field(8, description="For `mixture`: Gaussians of a class.")
+    components: PositiveInt = Field(5, description="For `mixture`: Gaussians of a class.")
     rank: PositiveInt = Field(
         64, description="For `mixture`: directions in which a Gaussian has a variance of its own."
     )
     prior: PositiveFloat = Field(
-        30.0,
+        60.0,
         description="Number of items that the pooled covariance counts for in that of a class, "
-        "and that of a class in those of its Gaussians.",
+        "and what its Gaussians have in common in each of them.",
     )
     steps: PositiveInt = Field(50, description="For `mixture`: most steps of EM.")
 

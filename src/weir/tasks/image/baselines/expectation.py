@@ -77,7 +77,7 @@ def mixture(
         moments: of the class, see `shrunken`.
         components: number of Gaussians; fewer where there are fewer than two items for each.
         rank: directions of their own variance of each.
-        prior: number of items that the class's covariance counts for in each component.
+        prior: number of items that what is common to the components counts for in each of them.
         steps: most steps of EM.
         seed: of the first partition.
     """
@@ -87,11 +87,10 @@ def mixture(
     off = items.double() - moments.mean
     inside = off @ axes
     outside = (off.square().sum(dim=1) - inside.square().sum(dim=1)).clamp(min=0)
-    beyond = moments.covariance.trace() - spread.sum()
     share = _partition(inside, components, seed)
     before = -math.inf
     for _ in range(steps):
-        found = _maximise(inside, outside, share, spread, beyond, rank, prior, dimension)
+        found = _maximise(inside, outside, share, spread, rank, prior, dimension)
         log_joint = _log_joint(found, inside, outside, dimension)
         share = log_joint.softmax(dim=1)
         likelihood = float(log_joint.logsumexp(dim=1).mean())
@@ -106,23 +105,25 @@ def _maximise(
     outside: Tensor,
     share: Tensor,
     spread: Tensor,
-    beyond: Tensor,
     rank: int,
     prior: float,
     dimension: int,
 ) -> LowRank:
     """The mixture, in coordinates of the subspace, that fits the items' shares best."""
     count = share.sum(dim=0)
+    mean = share.mT @ inside / count[:, None]
+    off = inside - mean[:, None]  # [component, item, direction]
+    scatter = off.mT @ (share.mT[..., None] * off)
+    # Components are drawn to what they have in common, and that, with all items behind it, only a
+    # little to the covariance of the class, which holds the distances of their means as well.
+    common = (scatter.sum(dim=0) + prior * spread.diag()) / (len(inside) + prior)
     parts = []
     for m in range(len(count)):
-        mean = share[:, m] @ inside / count[m]
-        off = inside - mean
-        scatter = off.mT @ (share[:, m, None] * off)
-        covariance = (scatter + prior * spread.diag()) / (count[m] + prior)
-        rests = (share[:, m] @ outside + prior * beyond) / (count[m] + prior)
+        covariance = (scatter[m] + prior * common) / (count[m] + prior)
+        rests = (share[:, m] @ outside + prior * outside.mean()) / (count[m] + prior)
         variance, basis = _leading(covariance, rank)
         rest = _rest(covariance.trace() + rests, variance, dimension)
-        parts.append((mean, basis, variance, rest))
+        parts.append((mean[m], basis, variance, rest))
     return LowRank((count / count.sum()).log(), *map(torch.stack, zip(*parts, strict=True)))
 
 

@@ -23,6 +23,8 @@ class Fitted(nn.Module):
         schema: of the data, as in a model's card.
     """
 
+    guidance: float = 0.0
+    direct_sigma: float = 0.0
     code: ClassVar[None] = None
     has_density: ClassVar[bool] = False
     has_denoiser: ClassVar[bool] = False

@@ -91,10 +91,10 @@ class Gaussians(Fitted):
             unit: `[item, *shape]`.
             label: `[item]` classes given; None for the law over all of them.
         """
-        found = self.log_prob_noised(self.scale.event(unit), unit.new_zeros(len(unit)), label)
+        found = self.log_density(self.scale.event(unit), unit.new_zeros(len(unit)), label)
         return found + unit[0].numel() * self.scale.log_volume
 
-    def log_prob_noised(self, event: Tensor, sigma: Tensor, label: Tensor | None = None) -> Tensor:
+    def log_density(self, event: Tensor, sigma: Tensor, label: Tensor | None = None) -> Tensor:
         """Log density `[item]` of images with noise, event scale; arguments as of `denoise`."""
         return self._each(LowRank.log_prob, event, sigma, label)
 

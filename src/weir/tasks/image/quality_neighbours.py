@@ -1,0 +1,76 @@
+"""Whether samples are copies of training items, and whether they can be told from real ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from weir.metrics.feature_distance import nearest
+from weir.tasks.image.data import ImageSet
+from weir.tasks.image.held_out import HeldOut, some
+
+COMPARED = 1000
+"""Most samples and items whose nearest training item is sought."""
+
+TOLD = 2000
+"""Most samples, and as many items, of the two-sample test."""
+
+TREES = 60
+"""Of its classifier."""
+
+
+def nearest_scores(
+    samples: Tensor, held: HeldOut, train: ImageSet
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Distances to the nearest training item: of samples, over those of held-out items.
+
+    Args:
+        samples: `[class, draw, *shape]`, unit scale.
+        held: the items.
+        train: training items.
+
+    Returns:
+        scores, and the table `nearest`.
+    """
+    made, _ = held.thinned(samples)
+    base = held.scale.unit(train.raw.float()).flatten(1)
+    distances = {
+        kind: nearest(points[some(len(points), COMPARED)].flatten(1), base)[0]
+        for kind, points in (("sample", made), ("test", held.unit))
+    }
+    ratio = distances["sample"].median() / distances["test"].median()
+    table = pd.concat(
+        pd.DataFrame({"kind": kind, "distance": distance.cpu().numpy()})
+        for kind, distance in distances.items()
+    )
+    return {"nearest_ratio": float(ratio)}, table
+
+
+def two_sample_auc(samples: Tensor, held: HeldOut, seed: int) -> float:
+    """Cross-validated AUC of boosting that tells samples from items by values and class.
+
+    One half if it cannot (Lopez-Paz & Oquab 2017).
+
+    Args:
+        samples: `[class, draw, *shape]`, unit scale.
+        held: the items.
+        seed: of the folds.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    made, asked = held.thinned(samples)
+    count = min(len(made), len(held), TOLD)
+    tables = [
+        torch.cat([points.flatten(1), label[:, None]], dim=1)[some(len(points), count)]
+        for points, label in ((made, asked), (held.unit, held.label))
+    ]
+    both = torch.cat(tables).cpu().numpy()
+    origin = np.repeat([1, 0], count)
+    folds = StratifiedKFold(3, shuffle=True, random_state=seed)
+    trees = HistGradientBoostingClassifier(max_iter=TREES, max_features=0.3, random_state=seed)
+    guess = cross_val_predict(trees, both, origin, cv=folds, method="predict_proba")[:, 1]
+    return float(roc_auc_score(origin, guess))
