@@ -45,7 +45,7 @@ class JudgeSettings(Config):
     """A small classifier of the training pictures, whose features samples are compared in."""
 
     steps: PositiveInt | None = Field(
-        None, description="Optimiser steps; null: five passes, at least 600."
+        None, description="Optimiser steps; null: four passes, at least 400."
     )
     batch_size: PositiveInt = Field(128, description="Pictures of a step.")
     width: PositiveInt = Field(16, ge=4, description="Channels of the first layer.")

@@ -6,6 +6,7 @@ distance on it means little between datasets, but much between models of one dat
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -17,10 +18,15 @@ from weir.tasks.image.schema import Schema
 
 JUDGE = "judge.safetensors"
 FEATURES = 64
+SMALL = 16
 
 
 class Judge(nn.Module):
     """Three convolutions, the later ones at half and quarter resolution, and two linear layers.
+
+    Pictures of more than SMALL pixels a side are halved by the first convolution already.
+
+    Used in evaluation mode, where a picture's features do not depend on the batch it is in.
 
     Args:
         shape: channels, height and width of a picture.
@@ -31,14 +37,12 @@ class Judge(nn.Module):
     def __init__(self, shape: tuple[int, ...], classes: int, width: int) -> None:
         super().__init__()
         channels, height, columns = shape
-        cells = -(-height // 4) * -(-columns // 4)
+        first = 1 if max(height, columns) <= SMALL else 2
+        cells = math.ceil(height / (4 * first)) * math.ceil(columns / (4 * first))
         self.trunk = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
-            nn.ReLU(),
+            *_convolution(channels, width, first),
+            *_convolution(width, 2 * width, 2),
+            *_convolution(2 * width, 4 * width, 2),
             nn.Flatten(),
             nn.Linear(4 * width * cells, FEATURES),
             nn.ReLU(),
@@ -52,6 +56,14 @@ class Judge(nn.Module):
     def forward(self, unit: Tensor) -> Tensor:
         """Pictures `[item, channel, height, width]` on the unit scale to logits `[item, K]`."""
         return self.head(self.features(unit))
+
+
+def _convolution(inside: int, outside: int, stride: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(inside, outside, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(outside),
+        nn.ReLU(),
+    )
 
 
 def load_judge(folder: Path, schema: Schema) -> Judge:

@@ -1,4 +1,4 @@
-"""Training of the classifier that judges samples, on one CPU thread's order of sums."""
+"""Training of the classifier that judges samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from weir.tasks.image.judge import FEATURES, Judge
 from weir.tasks.image.scale import Scale
 from weir.tasks.image.schema import JudgeCard, Part
 
-PASSES, LEAST_STEPS = 5, 600
+PASSES, LEAST_STEPS = 4, 400
 CHECKS = 5
 """Times that the validation items are looked at; the best state is kept."""
 
@@ -63,7 +63,8 @@ def train_judge(
         optimizer.step()
         schedule.step()
         if step % -(-steps // CHECKS) == 0 or step == steps:
-            now = accuracy(judge, parts["validation"], scale)
+            now = accuracy(judge.eval(), parts["validation"], scale)
+            judge.train()
             # The later of equals: its loss is lower.
             if now >= best:
                 best, best_state = now, copy.deepcopy(judge.state_dict())

@@ -38,7 +38,7 @@ class Members(ABC):
 
 class _Folder(Members):
     def __init__(self, folder: Path, names: list[str]) -> None:
-        super().__init__(str(folder), sorted(name for name in names if not _junk(name)))
+        super().__init__(str(folder), sorted(name for name in names if not junk(name)))
         self._folder = folder
 
     def streams(self, chosen: set[str]) -> Iterator[tuple[str, IO[bytes]]]:
@@ -54,7 +54,7 @@ class _Zip(Members):
         secret = next((info.filename for info in infos if info.flag_bits & 1), None)
         if secret is not None:
             raise UserError(f"{file}, {secret}: it is encrypted; pack it without a password")
-        super().__init__(str(file), [i.filename for i in infos if not _junk(i.filename)])
+        super().__init__(str(file), [i.filename for i in infos if not junk(i.filename)])
         self._archive = archive
 
     def streams(self, chosen: set[str]) -> Iterator[tuple[str, IO[bytes]]]:
@@ -67,7 +67,7 @@ class _Zip(Members):
 class _Tar(Members):
     def __init__(self, file: Path, archive: tarfile.TarFile) -> None:
         # Links and devices are no regular files, and are passed over.
-        self._members = [m for m in archive.getmembers() if m.isfile() and not _junk(m.name)]
+        self._members = [m for m in archive.getmembers() if m.isfile() and not junk(m.name)]
         super().__init__(str(file), [m.name for m in self._members])
         self._archive = archive
 
@@ -105,7 +105,7 @@ def open_members(folder: Path, names: list[str]) -> Iterator[Members]:
         raise UserError(f"{file} is damaged ({_first_line(error)}); get it anew") from None
 
 
-def _junk(name: str) -> bool:
+def junk(name: str) -> bool:
     """Whether a file is one that systems leave behind."""
     parts = PurePosixPath(name).parts
     return any(part.startswith(".") and part != "." for part in parts) or bool(
