@@ -35,7 +35,7 @@ TITLES_OF = {
     "bits": ["Bits per dimension, picture by picture"],
     "denoising": ["Denoising error"],
 }
-NEAREST = "Nearest training pictures"
+NEAREST = "Nearest training items"
 """Drawn from two tables, each of which is enough."""
 
 
@@ -214,7 +214,7 @@ def test_curves_are_averaged_over_seeds() -> None:
 def test_distances_are_told_beside_those_of_test_pictures(found: dict[str, Figure]) -> None:
     view = found[NEAREST].views[0]
     assert len(view.panels) == 2
-    assert re.search(r"median \d\.\d+; of test pictures 1\.1", alt(view.panels[1]))
+    assert re.search(r"median \d\.\d+; of the test split 1\.1", alt(view.panels[1]))
 
 
 def test_distances_of_a_toy_need_no_pictures() -> None:
@@ -245,6 +245,26 @@ def test_arrows_point_along_the_score() -> None:
     vector = shaft[:, 1] - shaft[:, 0]
     assert np.allclose(vector / np.linalg.norm(vector, axis=1, keepdims=True), [0.6, -0.8])
     assert np.linalg.norm(vector, axis=1).max() <= 2 / 14
+
+
+def test_evaluations_of_one_model_are_drawn_once_where_they_do_not_differ() -> None:
+    heun = made.evaluation()
+    direct = replace(made.evaluation(), node="direct", name="direct-s0", label="Score flow, direct")
+    found = by_title(figures([heun, direct]))
+    assert len(found[SAMPLES].views) == 3
+    assert len(found["What is left under noise"].views) == 1
+    for title in ("Bits per dimension, picture by picture", "Denoising error"):
+        assert alt(found[title].views[0].panels[0]).count("Score flow") == 1
+
+
+def test_one_hopeless_model_squeezes_no_other() -> None:
+    table = pd.DataFrame({"kind": ["sample", "test"] * 100, "distance": 1.0})
+    lost = table.assign(distance=table["distance"].where(table["kind"] == "test", 1e4))
+    runs = [made.evaluation("flow", made={"nearest": table})]
+    runs.append(made.evaluation("plain", made={"nearest": lost}))
+    (figure,) = figures(runs)
+    ticks = re.findall(r"\b\d+\.\d\b", text(figure.views[0].panels[0]))
+    assert 1 <= max(map(float, ticks)) <= 2.1
 
 
 def test_labels_are_plain() -> None:

@@ -22,7 +22,8 @@ BINS = 48
 def bits(rows: Sequence[Entry]) -> Figure | None:
     """Histograms of all models with a likelihood, over each other."""
     tables = {row.node: mean_table(row, "bits", ["item"], ["bits"]) for row in rows}
-    shown = chosen([row for row in rows if not tables[row.node].empty], MODELS, BASELINES)
+    shown = [row for row in rows if not tables[row.node].empty]
+    shown = chosen(shown, MODELS, BASELINES, tables)
     shown = sorted(shown, key=lambda row: float(tables[row.node]["bits"].mean()))
     if not shown:
         return None

@@ -22,30 +22,31 @@ MODELS, BASELINES = 8, 4
 def denoising(rows: Sequence[Entry]) -> Figure | None:
     """Mean squared error against noise, both logarithmic; and relative to the best model."""
     curves = {row.node: _curve(row) for row in rows}
-    shown = chosen([row for row in rows if not curves[row.node].empty], MODELS, BASELINES)
+    shown = [row for row in rows if not curves[row.node].empty]
+    shown = chosen(shown, MODELS, BASELINES, curves)
     if not shown:
         return None
-    table = pd.DataFrame({row.node: curves[row.node] for row in shown}).sort_index()
+    table = pd.DataFrame({row.node: curves[row.node]["mse"] for row in shown}).sort_index()
     relative = table.div(table.min(axis=1), axis=0)
     panels = [_panel(shown, table, "mean squared error", "Share of the variance", "log")]
     if len(shown) > 1:
         panels.append(_panel(shown, relative, "error over the least", "Beside the best", "linear"))
     return Figure(
         "Denoising error",
-        "Mean squared error of denoised test pictures against the noise, which is in deviations of "
-        "the data: as a share of the data's variance, and over the least error of any model at "
-        "that noise (cut off where it is more than twice the least). Grey: baselines, most "
-        "of which are denoisers in closed form. Mean over seeds.",
+        "Mean squared error of the denoised test split against the noise, which is in deviations "
+        "of the data: as a share of the data's variance, and over the least error of any model at "
+        "that noise (cut off where it is more than twice the least). Grey: baselines, which "
+        "denoise in closed form. Mean over seeds.",
         "Denoising",
         (View("all", tuple(panels)),),
     )
 
 
-def _curve(row: Entry) -> pd.Series:
+def _curve(row: Entry) -> pd.DataFrame:
     """Errors by sigma; no place on logarithmic axes has what is not positive."""
     table = mean_table(row, "denoising", ["sigma"], ["mse"]).astype(float)
     table = table[(table["sigma"] > 0) & (table["mse"] > 0)]
-    return table.set_index("sigma")["mse"]
+    return table.set_index("sigma")
 
 
 WORST = 2.0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from weir.report.entries import Entry
 from weir.report.figure import Figure, Margins, View, draw
@@ -27,24 +28,46 @@ def neighbours(rows: Sequence[Entry]) -> Figure | None:
     shown = chosen(shown, MODELS, BASELINES)
     if not shown:
         return None
-    every = np.concatenate([drawn(row, "nearest").get("distance", []) for row in shown])
-    top = float(np.quantile(every, 0.995)) * 1.05 if len(every) else 1.0
+    top = _reach(shown)
+    pictured = any(not of_kind(row, "pictures", "neighbour").empty for row in shown)
+    if not pictured:
+        panels = tuple(_distances(row, top, 290, row.label) for row in shown)
+        return Figure("Nearest training items", DISTANCES, SECTION, (View("all", panels),))
     views = []
     for row in shown:
-        panels = []
+        panels = (_distances(row, top, 430),) if not drawn(row, "nearest").empty else ()
         if not of_kind(row, "pictures", "neighbour").empty:
-            panels.append(_pairs(row))
-        if not drawn(row, "nearest").empty:
-            panels.append(_distances(row, top))
-        views.append(View(row.label, tuple(panels)))
+            panels = (_pairs(row), *panels)
+        views.append(View(row.label, panels))
     return Figure(
-        "Nearest training pictures",
-        "Samples and below each the training picture that is nearest to it. Right: distances of "
-        "samples (colour) and of test pictures (line) to their nearest training pictures. Samples "
-        "that lie nearer than test pictures do are copies of what was learnt from.",
-        "Memorisation",
+        "Nearest training items",
+        f"Samples and below each the training picture that is nearest to it. {DISTANCES}",
+        SECTION,
         tuple(views),
     )
+
+
+SECTION = "Memorisation"
+DISTANCES = (
+    "Histogram: distances of samples (colour) and of the test split (line) to their nearest "
+    "training items. Samples that lie nearer than the test split does are copies of what was "
+    "learnt from. The last bar holds all that are farther off."
+)
+
+FAR = 2.0
+"""The axis ends at so many times what nearly all test pictures have, if not before."""
+
+
+def _reach(rows: Sequence[Entry]) -> float:
+    """Greatest distance that is drawn, so that one model's nonsense squeezes no other."""
+
+    def nearly_all(kind: str) -> float:
+        parts = [of_kind(row, "nearest", kind) for row in rows]
+        every = np.concatenate([part["distance"] for part in parts if len(part)] or [[0.0]])
+        return float(np.quantile(every, 0.995))
+
+    made, test = nearly_all("sample"), nearly_all("test")
+    return 1.05 * (max(min(made, FAR * test), test) if test else made) or 1.0
 
 
 def _has(row: Entry) -> bool:
@@ -67,7 +90,7 @@ def _pairs(row: Entry) -> str:
     )
 
 
-def _distances(row: Entry, top: float) -> str:
+def _distances(row: Entry, top: float, width: float, title: str = "") -> str:
     table = drawn(row, "nearest")
     made, test = (
         table.loc[table["kind"] == kind, "distance"].to_numpy() for kind in ("sample", "test")
@@ -77,7 +100,7 @@ def _distances(row: Entry, top: float) -> str:
     def paint(axes: Axes) -> None:
         for values, colour, label, style in (
             (made, row.kind, "samples", "stepfilled"),
-            (test, "ink", "test pictures", "step"),
+            (test, "ink", "test split", "step"),
         ):
             if len(values):
                 axes.hist(
@@ -92,7 +115,9 @@ def _distances(row: Entry, top: float) -> str:
                 )
         axes.set_xlim(0, top)
         axes.grid(axis="x", visible=False)
-        axes.set_xlabel("distance to the nearest training picture")
+        axes.set_xlabel("distance to the nearest training item")
+        axes.set_title(title)
+        axes.xaxis.set_major_locator(MaxNLocator(6 if width > 400 else 4))
         axes.set_ylabel("per cent")
         axes.figure.legend(
             *axes.get_legend_handles_labels(), loc="lower left", ncols=2, borderaxespad=0
@@ -101,9 +126,9 @@ def _distances(row: Entry, top: float) -> str:
     medians = [float(np.median(values)) if len(values) else np.nan for values in (made, test)]
     return draw(
         paint,
-        f"Distances of samples of {row.label} to training pictures, median "
-        f"{number(medians[0], 3)}; of test pictures {number(medians[1], 3)}",
-        430,
-        300,
-        Margins(left=46, bottom=66, top=12),
+        f"Distances of samples of {row.label} to training items, median "
+        f"{number(medians[0], 3)}; of the test split {number(medians[1], 3)}",
+        width,
+        0.45 * width + 100,
+        Margins(left=46, bottom=66, top=26 if title else 12),
     )

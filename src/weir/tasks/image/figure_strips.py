@@ -21,8 +21,9 @@ EXAMPLES, STEPS = 4, 14
 
 def denoised(rows: Sequence[Entry]) -> Figure | None:
     """The same pictures under ever more noise, and a model's mean of what they may have been."""
-    shown = [row for row in rows if not of_kind(row, "pictures", "denoise").empty]
-    shown = chosen(shown, MODELS, BASELINES)
+    answers = {row.node: of_kind(row, "pictures", "denoise") for row in rows}
+    shown = [row for row in rows if not answers[row.node].empty]
+    shown = chosen(shown, MODELS, BASELINES, answers)
     if not shown:
         return None
     return Figure(
@@ -92,4 +93,5 @@ def _first(table: pd.DataFrame, most: int) -> pd.DataFrame:
 def _heads(table: pd.DataFrame, unit: str) -> list[str]:
     """The `value` of each column as its heading."""
     values = table.groupby("column", sort=True)["value"].first()
-    return ["" if value != value else f"{unit}{float(value):.3g}" for value in values]
+    # Rounding errors of angles leave some 1e-8 at the end of a way.
+    return ["" if value != value else f"{unit}{round(float(value), 6):.3g}" for value in values]

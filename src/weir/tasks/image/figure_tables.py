@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -29,15 +29,35 @@ def mean_table(row: Entry, name: str, keys: list[str], values: list[str]) -> pd.
 def of_kind(row: Entry, name: str, kind: str) -> pd.DataFrame:
     """The part of a table of the first run that is of one kind; empty where there is none."""
     table = drawn(row, name)
-    return table[table["kind"] == kind] if not table.empty else table
+    return table[table["kind"] == kind].reset_index(drop=True) if not table.empty else table
 
 
-def chosen(rows: Sequence[Entry], models: int, baselines: int) -> list[Entry]:
-    """The best models and the best baselines, each by their score; no ceilings."""
+def chosen(
+    rows: Sequence[Entry],
+    models: int,
+    baselines: int,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> list[Entry]:
+    """The best models and the best baselines, each by their score; no ceilings.
+
+    Args:
+        rows: to choose from.
+        models: most models.
+        baselines: most baselines.
+        tables: what is drawn of each node. Of several evaluations of one model that differ in how
+            samples are made, and here in nothing, the best stands for all.
+    """
     known = definitions(rows)
 
     def first(some: list[Entry], most: int) -> list[Entry]:
-        return (ranked(some, RANKING, known[RANKING]) if RANKING in known else some)[:most]
+        order = ranked(some, RANKING, known[RANKING]) if RANKING in known else some
+        kept: list[Entry] = []
+        for row in order:
+            if tables is None or not any(
+                tables[row.node].equals(tables[other.node]) for other in kept
+            ):
+                kept.append(row)
+        return kept[:most]
 
     found = first([row for row in rows if row.contender], models)
     return found + first([row for row in rows if row.kind == "baseline"], baselines)

@@ -23,7 +23,7 @@ FIELDS = 3
 """Noise levels, a panel each."""
 ARROWS = 14
 """Arrows along each axis."""
-CONTOURS = ((-0.5, 1.0), (-1.5, 0.85), (-3.0, 0.7), (-5.0, 0.55), (-8.0, 0.4))
+CONTOURS = ((-0.5, 1.0), (-1.5, 0.8), (-3.5, 0.6), (-7.0, 0.4))
 """Log densities below the greatest at which a line is drawn, and how strong it is."""
 
 Box = tuple[float, float, float, float]
@@ -48,16 +48,18 @@ def points(rows: Sequence[Entry]) -> Figure | None:
 
 def fields(rows: Sequence[Entry]) -> Figure | None:
     """Log density and score at several noise levels, a tab for each model."""
-    shown = chosen([row for row in rows if not drawn(row, "field").empty], MODELS, BASELINES)
+    tables = {row.node: drawn(row, "field") for row in rows}
+    shown = [row for row in rows if not tables[row.node].empty]
+    shown = chosen(shown, MODELS, BASELINES, tables)
     if not shown:
         return None
     return Figure(
         "Fields of scores",
-        "Arrows point where a noised point is more likely to have come from (the score, its "
-        "length drawn in); lines are contours of the log density, where a model has one. From "
-        "the least noise to the most, in deviations of the data. Ochre: the test split. A "
-        "gradient of a density crosses its contours at right angles; a field that is no gradient "
-        "need not.",
+        "Arrows point to where a noised point is likelier (the score, its length drawn in); lines "
+        "are contours of the log density, where a model has one. From the least noise to the "
+        "most, in deviations of the data. Ochre: the test split. All classes together; a model "
+        "that always knows the class shows the first. A gradient of a density crosses its "
+        "contours at right angles.",
         "Fields",
         tuple(View(row.label, _fields(row)) for row in shown),
     )
@@ -151,10 +153,7 @@ def _field(row: Entry, sigma: float, table: pd.DataFrame, data: pd.DataFrame) ->
             height = np.nan_to_num(density - np.nanmax(density), nan=-99.0, neginf=-99.0)
             for level, strength in CONTOURS:
                 if height.min() < level:
-                    axes.contour(
-                        x, y, height, [level], colors=[light("ink")], alpha=strength,
-                        linewidths=1.1, linestyles="solid",
-                    )  # fmt: skip
+                    _contour(axes, x, y, height, level, strength)
         _arrows(axes, table, x, y, row.kind)
         _frame(axes, (x[0], x[-1], y[0], y[-1]))
         axes.set_title(f"σ {sigma:.3g}" + ("" if known else ", no density"))
@@ -169,16 +168,27 @@ def _field(row: Entry, sigma: float, table: pd.DataFrame, data: pd.DataFrame) ->
     )
 
 
+def _contour(
+    axes: Axes, x: np.ndarray, y: np.ndarray, height: np.ndarray, level: float, strength: float
+) -> None:
+    """One line, without the points that make no difference to the eye."""
+    found = axes.contour(x, y, height, [level])
+    (path,) = found.get_paths()
+    found.remove()
+    path.should_simplify = True
+    axes.add_patch(PathPatch(path, fill=False, ec=light("ink"), lw=1.1, alpha=strength, zorder=2))
+
+
 def _arrows(axes: Axes, table: pd.DataFrame, x: np.ndarray, y: np.ndarray, colour: str) -> None:
     """Arrows at some places of the grid as one path; long scores are drawn in."""
-    some = table["x"].isin(_every(x)) & table["y"].isin(_every(y))
+    pitch = max(np.ptp(x), np.ptp(y)) / ARROWS
+    some = table["x"].isin(_every(x, pitch)) & table["y"].isin(_every(y, pitch))
     table = table[some & np.isfinite(table["u"]) & np.isfinite(table["v"])]
     start = table[["x", "y"]].to_numpy(np.float64)
     vector = table[["u", "v"]].to_numpy(np.float64)
     length = np.linalg.norm(vector, axis=1, keepdims=True)
     if not len(start) or not length.max():
         return
-    pitch = max(np.ptp(x), np.ptp(y)) / ARROWS
     # Half of the arrows are shorter than half the pitch, none is longer than it.
     shown = vector / np.maximum(length, 1e-12) * pitch * length / (length + np.median(length))
     tip = start + shown
@@ -192,7 +202,7 @@ def _arrows(axes: Axes, table: pd.DataFrame, x: np.ndarray, y: np.ndarray, colou
     axes.add_patch(PathPatch(path, fill=False, ec=light(colour), lw=1.1, alpha=0.9, zorder=3))
 
 
-def _every(places: np.ndarray) -> np.ndarray:
-    """At most `ARROWS` of sorted places, evenly spaced, as many left out before as behind."""
-    step = -(-len(places) // ARROWS)
+def _every(places: np.ndarray, pitch: float) -> np.ndarray:
+    """Of sorted places some that are about `pitch` apart, as many left out before as behind."""
+    step = max(round(pitch * (len(places) - 1) / max(np.ptp(places), 1e-9)), 1)
     return places[(len(places) - 1) % step // 2 :: step]
