@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import synthetic
 
 from weir.report import curves
@@ -128,3 +129,25 @@ def test_a_ranking_score_that_models_lack_decides_nothing() -> None:
     table = results_table(rows, METRICS, known, "crps")
     assert [row.kind for row in table.rows] == ["baseline", "flow"]
     assert math.isnan(rows[0].statistic("crps").mean)
+
+
+def test_a_hopeless_row_does_not_squeeze_the_others() -> None:
+    def ranked(**scores: float) -> list[Entry]:
+        rows = entries(run(node, 0, crps=score) for node, score in scores.items())
+        return sorted(rows, key=lambda row: row.statistic("crps").mean)
+
+    near = {"flow": 0.20, "joint": 0.22, "direct": 0.24, "onestep": 0.26}
+    rows = ranked(**near, dlinear=900.0)
+    crps = definitions(rows)["crps"]
+    assert curves.edge(rows, "crps", crps) == pytest.approx(0.2 + 4 * 0.06)
+    figure = curves.glance(rows, ("crps",))
+    assert figure is not None
+    panel = figure.views[0].panels[0]
+    assert ">900<" in panel
+    ticks = re.findall(r">(\d\.\d+)<", panel)
+    assert max(map(float, ticks)) < 0.5
+    # One that is merely worse than the others is drawn where it is; three rows tell no rule.
+    assert curves.edge(ranked(**near, dlinear=0.4), "crps", crps) is None
+    assert curves.edge(ranked(flow=0.2, joint=0.21, dlinear=9.0), "crps", crps) is None
+    high = replace(crps, better="higher")
+    assert curves.edge(rows[::-1], "crps", high) is None

@@ -62,20 +62,56 @@ def glance(rows: Sequence[Entry], metrics: Sequence[str], family: str = "") -> F
     return Figure(
         titled("Scores at a glance", family),
         "Large marks are means, small ones single seeds. Colour and shape tell the kind; the line "
-        "marks the best baseline, or the target of a metric that has one.",
+        "marks the best baseline, or the target of a metric that has one. What lies far off all "
+        "others is an arrow with its number at the edge.",
         "Results",
         tuple(views),
     )
 
 
+FAR = 4.0
+"""Times as far from the best as three quarters of the rows are, from where on a row is far off."""
+
+
+def edge(rows: Sequence[Entry], metric: str, definition: Definition) -> float | None:
+    """Where an axis ends so that hopeless rows do not squeeze the others; None if there are none.
+
+    `rows` are ranked, and all have the number.
+    """
+    means = [row.statistic(metric).mean for row in rows]
+    if definition.target is not None or len(means) < 4:
+        return None
+    reach = FAR * (means[(len(means) - 1) * 3 // 4] - means[0])
+    return means[0] + reach if reach and abs(means[-1] - means[0]) > abs(reach) else None
+
+
 def _dots(rows: Sequence[Entry], metric: str, definition: Definition) -> str:
     labels = [shorten(row.label, 40) for row in rows]
+    end = edge(rows, metric, definition)
+
+    def beyond(value: float) -> bool:
+        return end is not None and definition.badness(value) > definition.badness(end)
 
     def paint(axes: Axes) -> None:
         axes.grid(axis="x", visible=False)
         for n, row in enumerate(rows):
             colour = light(row.kind)
+            if end is not None and beyond(row.statistic(metric).mean):
+                right = definition.better == "lower"
+                axes.plot([end], [n], ">" if right else "<", ms=7.5, color=colour, mew=0)
+                axes.annotate(
+                    compact(row.statistic(metric).mean),
+                    (end, n),
+                    (-8 if right else 8, 0),
+                    textcoords="offset points",
+                    ha="right" if right else "left",
+                    va="center",
+                    fontsize=10.5,
+                    color=light("soft"),
+                )
+                continue
             seeds = row.by_seed(metric)
+            seeds = [seed for seed in seeds if not beyond(seed)]
             axes.plot(seeds, [n] * len(seeds), "o", ms=3.4, color=colour, alpha=0.5, mew=0)
             axes.plot(
                 [row.statistic(metric).mean],
@@ -89,7 +125,7 @@ def _dots(rows: Sequence[Entry], metric: str, definition: Definition) -> str:
         line = definition.target
         if line is None and baseline is not None:
             line = baseline.statistic(metric).mean
-        if line is not None:
+        if line is not None and not beyond(line):
             axes.axvline(line, color=light("faint"), lw=1, ls=(0, (4, 3)), zorder=0)
         axes.set_yticks(range(len(rows)), labels)
         axes.set_ylim(len(rows) - 0.4, -0.6)
