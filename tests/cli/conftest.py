@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import clinical_chain
+import image_chain
 import perturb_chain
 import pytest
 from chain import CHAIN, PARAMS, run_chain
@@ -74,6 +75,13 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of clinical records in which every stage has run; not to be changed."""
     root = tmp_path_factory.mktemp("ward")
     return run_chain(root, clinical_chain.PARAMS, clinical_chain.CHAIN)
+
+
+@pytest.fixture(scope="session")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of pictures in which every stage has run; not to be changed."""
+    root = tmp_path_factory.mktemp("album")
+    return run_chain(root, image_chain.PARAMS, image_chain.CHAIN)
 
 
 @pytest.fixture

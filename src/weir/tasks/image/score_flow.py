@@ -56,7 +56,8 @@ def log_prob_and_score(
         label: `[item]`.
         train: keep the graph, so that losses of the score have gradients in the weights.
     """
-    with torch.enable_grad():
+    # In full precision whatever the loop's: a score is a difference of densities.
+    with torch.enable_grad(), torch.autocast(u.device.type, enabled=False):
         u = u.detach().requires_grad_()
         log = density.log_prob(u, sigma, label)
         (score,) = torch.autograd.grad(log.sum(), u, create_graph=train)
