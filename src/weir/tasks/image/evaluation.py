@@ -105,7 +105,7 @@ def evaluate(
         "nfe": points[0]["nfe"],
         "latency_ms": points[0]["latency_ms"],
         "seconds": points[0]["seconds"],
-        "quality_curve": sorted(points, key=lambda point: point["nfe"]) if stepped else [],
+        "quality_curve": sorted(points, key=_calls) if stepped else [],
     }
 
 
@@ -118,7 +118,7 @@ def _prepare(model: Any, config: ImageEvaluate) -> None:
 
 def _drawn(
     model: ImageModel, held: HeldOut, config: ImageEvaluate, seed: int, label: str
-) -> tuple[list[dict[str, float]], Tensor]:
+) -> tuple[list[dict[str, Any]], Tensor]:
     """Points of the curve of quality against cost, and the samples of the first."""
     stepped = config.model.startswith(("stage2/", "joint/", "distill/"))
     points, first = [], None
@@ -140,14 +140,26 @@ def _drawn(
 
 def _point(
     model: ImageModel, held: HeldOut, config: ImageEvaluate, steps: int, found: Samples
-) -> dict[str, float]:
+) -> dict[str, Any]:
     return {
         "steps": steps,
-        "nfe": model.nfe(steps, config.solver),
+        "nfe": _nfe(model, steps, config.solver),
         "seconds": found.seconds,
         "latency_ms": latency(model, held, config.samples, steps=steps, solver=config.solver),
         **proper_scores(found.unit, held),
     }
+
+
+def _nfe(model: ImageModel, steps: int, solver: Any) -> int | None:
+    """Network calls per sample; None for an adaptive solver, whose cost nobody knows before."""
+    try:
+        return model.nfe(steps, solver)
+    except ValueError:
+        return None
+
+
+def _calls(point: dict[str, Any]) -> int:
+    return point["nfe"] or 0
 
 
 def _sample_scores(

@@ -130,10 +130,12 @@ class PictureTable:
         self, model: Any, held: HeldOut, *, steps: int, solver: str, seed: int
     ) -> None:
         """The states of some samples on their way, if the model solves an equation in steps."""
-        if not isinstance(model, FlowModel) or model.student or not steps > 1:
+        # A flow without a path draws directly; one step has no states between its ends.
+        flows = isinstance(model, FlowModel) and hasattr(model, "path") and not model.student
+        if not flows or solver == "direct" or steps < 2:
             return
-        # Neither a direct draw nor an adaptive solver has states at known times.
-        way: Any = "heun" if solver in ("direct", "dopri5", "ancestral") else solver
+        # An adaptive solver has no states at known times.
+        way: Any = "heun" if solver == "dopri5" else solver
         labels = some(len(held.classes), STRIPS).tolist()
         device = held.unit.device
         condition = model.condition(labels_only(labels, held.unit.shape[1:], device))

