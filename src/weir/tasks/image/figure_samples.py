@@ -18,7 +18,7 @@ CLASSES = 20
 """Classes that are shown; of more, some that are spread over their order."""
 RATIO = 2.6
 """Width over height of a sheet that suits the page."""
-PIXELS = 60_000
+PIXELS = 160_000
 """Most numbers in one sheet: large pictures in colour get fewer columns."""
 
 
