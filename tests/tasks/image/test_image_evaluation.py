@@ -97,8 +97,8 @@ def test_tables_of_pictures(tmp_path: Path) -> None:
     assert counts.to_dict() == {
         "data": 6,
         "sample": 6,
-        "noisy": 10,
-        "denoise": 10,
+        "noisy": 4,
+        "denoise": 4,
         "neighbour": 4,
     }
     assert set(pictures["label"]) == {"left", "right"}

@@ -25,7 +25,7 @@ class ImageBaseline(Config):
         description="Number of items that the pooled covariance counts for in that of a class, "
         "and what its Gaussians have in common in each of them.",
     )
-    steps: PositiveInt = Field(50, description="For `mixture`: most steps of EM.")
+    steps: PositiveInt = Field(30, description="For `mixture`: most steps of EM.")
 
     @property
     def seeded(self) -> bool:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from weir.tasks.image.image_model import ImageModel
 
 STRIPS = 5
-"""Pictures that are denoised, and samples whose way is shown."""
+"""Pictures that are denoised, and samples whose way is shown, each of a class of its own."""
 
 STATES = 10
 """States on the way of a sample."""
@@ -116,7 +116,9 @@ class PictureTable:
 
     def add_denoised(self, model: ImageModel, held: HeldOut, levels: Sequence[float]) -> None:
         """Some held-out pictures under noise, and what the model makes of them."""
-        items = some(len(held), STRIPS)
+        classes = held.label.unique()
+        firsts = [(held.label == c).nonzero()[0] for c in classes[some(len(classes), STRIPS)]]
+        items = torch.cat(firsts)
         clean, label = held.scale.event(held.unit[items]), held.label[items]
         for column, level in enumerate(sorted(levels)):
             under = noisy(clean, level * SIGMA_DATA, seed=0)
@@ -145,7 +147,7 @@ class PictureTable:
         )
         for column, (state, time) in enumerate(zip(found.knots, found.times, strict=True)):
             c = model.path.coefficients(time)
-            noise = float(c.sigma / c.alpha) if c.alpha > 0 else math.nan
+            noise = max(0.0, float(c.sigma / c.alpha)) if c.alpha > 0 else math.nan
             contrast = (c.alpha.square() + c.sigma.square()).sqrt()
             pictures = model.decode(state / contrast, condition)[:, 0]
             for row, unit in enumerate(pictures):

@@ -14,7 +14,7 @@ SUBSPACE = 128
 """Leading principal components of a class in which the components of its mixture differ."""
 
 TOLERANCE = 1e-4
-"""Change of the mean log likelihood, nats, below which EM has converged."""
+"""Change of the mean log likelihood, nats per dimension, below which EM has converged."""
 
 
 class Moments(NamedTuple):
@@ -94,7 +94,7 @@ def mixture(
         log_joint = _log_joint(found, inside, outside, dimension)
         share = log_joint.softmax(dim=1)
         likelihood = float(log_joint.logsumexp(dim=1).mean())
-        if abs(likelihood - before) < TOLERANCE:
+        if abs(likelihood - before) < TOLERANCE * dimension:
             break
         before = likelihood
     return found._replace(mean=moments.mean + found.mean @ axes.mT, basis=axes @ found.basis)
@@ -112,8 +112,9 @@ def _maximise(
     """The mixture, in coordinates of the subspace, that fits the items' shares best."""
     count = share.sum(dim=0)
     mean = share.mT @ inside / count[:, None]
-    off = inside - mean[:, None]  # [component, item, direction]
-    scatter = off.mT @ (share.mT[..., None] * off)
+    scatter = torch.stack(
+        [_scatter(inside, each, c) for each, c in zip(share.T, mean, strict=True)]
+    )
     # Components are drawn to what they have in common, and that, with all items behind it, only a
     # little to the covariance of the class, which holds the distances of their means as well.
     common = (scatter.sum(dim=0) + prior * spread.diag()) / (len(inside) + prior)
@@ -125,6 +126,13 @@ def _maximise(
         rest = _rest(covariance.trace() + rests, variance, dimension)
         parts.append((mean[m], basis, variance, rest))
     return LowRank((count / count.sum()).log(), *map(torch.stack, zip(*parts, strict=True)))
+
+
+def _scatter(points: Tensor, share: Tensor, mean: Tensor) -> Tensor:
+    """Weighted sum of the outer products of deviations."""
+    # Exact enough in float32: an item's part of a covariance needs no more digits than a pixel has.
+    off = (points - mean).float()
+    return ((share[:, None].float() * off).mT @ off).double()
 
 
 def _log_joint(found: LowRank, inside: Tensor, outside: Tensor, dimension: int) -> Tensor:
