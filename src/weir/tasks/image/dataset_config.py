@@ -45,9 +45,9 @@ class JudgeSettings(Config):
     """A small classifier of the training pictures, whose features samples are compared in."""
 
     steps: PositiveInt | None = Field(
-        None, description="Optimiser steps; null: four passes, at least 400."
+        None, description="Optimiser steps; null: four passes, at least 500."
     )
-    batch_size: PositiveInt = Field(128, description="Pictures of a step.")
+    batch_size: PositiveInt = Field(64, description="Pictures of a step.")
     width: PositiveInt = Field(16, ge=4, description="Channels of the first layer.")
     learning_rate: float = Field(0.003, gt=0, description="Peak of the one-cycle schedule.")
     seed: NonNegativeInt = Field(0, description="Seed of the weights, noise and order.")
