@@ -129,6 +129,15 @@ def test_large_pictures_in_colour_get_fewer_columns() -> None:
     assert "class 0" in text(view.panels[0]) and "class 28" in text(view.panels[0])
 
 
+def test_a_way_begins_in_endless_noise_and_ends_without() -> None:
+    table = made.evaluation().tables["pictures"]
+    table = table[(table["kind"] == "trajectory") & table["column"].isin([0, 5, 17])]
+    noise = {0: np.nan, 5: 1.5, 17: -4.37e-8}
+    table = table.assign(value=table["column"].map(noise))
+    (figure,) = figures([made.evaluation(made={"pictures": table})])
+    assert "∞ 1.5 0" in " ".join(text(figure.views[0].panels[0]).split())
+
+
 def test_a_missing_picture_leaves_its_place_empty() -> None:
     table = made.evaluation().tables["pictures"]
     table = table[table["kind"] == "data"]

@@ -64,7 +64,9 @@ def _histogram(rows: Sequence[Entry], values: dict[str, np.ndarray]) -> str:
         axes.set_xlabel("bits per dimension")
         axes.set_ylabel("per cent of the pictures")
         handles, labels = axes.get_legend_handles_labels()
-        axes.figure.legend(handles, labels, loc="lower left", ncols=3, borderaxespad=0)
+        axes.figure.legend(
+            handles, labels, loc="lower left", ncols=3, borderaxespad=0, handlelength=3
+        )
 
     text = "; ".join(f"{row.label} {number(float(values[row.node].mean()), 2)}" for row in rows)
     lines = math.ceil(len(rows) / 3)

@@ -88,7 +88,9 @@ def _panel(rows: Sequence[Entry], table: pd.DataFrame, axis: str, title: str, sc
         axes.set_xlabel("noise, deviations of the data")
         axes.set_title(title)
         handles, labels = axes.get_legend_handles_labels()
-        axes.figure.legend(handles, labels, loc="lower left", ncols=2, borderaxespad=0)
+        axes.figure.legend(
+            handles, labels, loc="lower left", ncols=2, borderaxespad=0, handlelength=3
+        )
 
     middle = table.index[abs(pd.Series(table.index) - 1).argmin()]
     words = "; ".join(f"{row.label} {compact(table[row.node].get(middle))}" for row in rows)

@@ -93,5 +93,6 @@ def _first(table: pd.DataFrame, most: int) -> pd.DataFrame:
 def _heads(table: pd.DataFrame, unit: str) -> list[str]:
     """The `value` of each column as its heading."""
     values = table.groupby("column", sort=True)["value"].first()
-    # Rounding errors of angles leave some 1e-8 at the end of a way.
-    return ["" if value != value else f"{unit}{round(float(value), 6):.3g}" for value in values]
+    # Rounding errors of angles leave some -1e-8 at the end of a way; at its start is no data yet.
+    shown = [abs(round(float(value), 6)) for value in values]
+    return ["∞" if value != value else f"{unit}{value:.3g}" for value in shown]
