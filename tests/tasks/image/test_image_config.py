@@ -82,3 +82,12 @@ def test_pixels_take_no_training() -> None:
 def test_an_evaluation_leaves_guidance_to_the_model() -> None:
     node = ImageEvaluate.model_validate({"model": "stage2/flow"})
     assert node.guidance is None and node.samples == 100
+
+
+def test_a_student_jumps_once_unless_told_otherwise() -> None:
+    nodes: list[dict[str, Any]] = [
+        {"model": "distill/student"},
+        {"model": "distill/student", "steps": 4},
+        {"model": "stage2/flow"},
+    ]
+    assert [ImageEvaluate.model_validate(node).steps for node in nodes] == [1, 4, 18]

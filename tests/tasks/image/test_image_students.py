@@ -100,7 +100,7 @@ def test_a_student_has_its_teacher_s_data_and_a_step(name: str) -> None:
     assert not student.has_density
 
 
-@pytest.mark.parametrize("teacher", TEACHERS)
+@pytest.mark.parametrize("teacher", ["flow", "denoiser"])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_gradient_reaches_the_step_size(name: str, teacher: str) -> None:
     model = build(teacher)
@@ -134,7 +134,7 @@ def test_regression_brings_a_student_nearer(teacher: str, tmp_path: Path) -> Non
     stored = pairs(model, 40, knots=0)
     torch.manual_seed(0)
     objective = RegressionObjective(model.as_student())
-    settings = Training(steps=60, batch_size=16, learning_rate=1e-2, validate_every=20)
+    settings = Training(steps=40, batch_size=16, learning_rate=1e-2, validate_every=20)
     result = train(objective, stored, stored, settings, seed=0, checkpoints=tmp_path)
     losses = [entry["validation/loss"] for entry in result.history]
     assert losses[-1] < 0.9 * losses[0]

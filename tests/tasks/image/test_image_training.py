@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from image_models import PICTURES, card, pictures
+from image_models import PICTURES, POINTS, card, pictures
 from torch import Tensor
 
 from weir.config.training import Training
+from weir.errors import UserError
 from weir.stages.model_folder import load_model, save_model
 from weir.tasks.image import stage1, stage2
 from weir.tasks.image.data import Images, ImageSet
@@ -93,7 +94,7 @@ LEARNT: dict[str, Callable[[dict[str, float]], float]] = {
 @pytest.mark.parametrize("name", LEARNT)
 def test_training_lowers_what_it_minimises(name: str, tmp_path: Path) -> None:
     _, result = trained(
-        name, pictures(200), tmp_path, steps=100, validate_every=5, batch_size=64,
+        name, pictures(100), tmp_path, steps=60, validate_every=5, batch_size=64,
         checkpoint_every=1000, ema=None,
     )  # fmt: skip
     values = [LEARNT[name](entry) for entry in result.history]
@@ -112,6 +113,15 @@ def test_a_model_is_restored_from_its_folder(name: str, tmp_path: Path) -> None:
         for m in (model, again)
     ]
     assert torch.equal(*draws)
+
+
+def test_a_unet_on_points_is_an_error_that_names_the_setting() -> None:
+    with pytest.raises(UserError, match="network.kind .* set it to mlp"):
+        stage2.build(card("denoiser", POINTS, network={"kind": "unet"}))
+    with pytest.raises(UserError, match=r"student\.kind"):
+        stage2.build(card("flow", POINTS, student={"kind": "unet"})).as_student()
+    with pytest.raises(UserError, match="choose model pixels"):
+        stage2.build(card("denoiser", POINTS, code="vae"))
 
 
 def test_pixels_are_complete_without_training(tmp_path: Path) -> None:
@@ -141,7 +151,7 @@ def test_an_autoencoder_learns_and_its_events_have_the_flow_s_unit(tmp_path: Pat
     stage1.prepare(vae, config, data)
     result = train(
         stage1.objective(config, vae), data, data,
-        Training(steps=120, batch_size=50, learning_rate=1e-2, validate_every=60),
+        Training(steps=60, batch_size=50, learning_rate=1e-2, validate_every=30),
         seed=0, checkpoints=tmp_path,
     )  # fmt: skip
     assert result.history[-1]["validation/loss"] < result.history[0]["train/loss"] - 0.1

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from weir.config.nodes import Evaluate
 
@@ -20,8 +20,8 @@ class ImageEvaluate(Evaluate):
     )
     steps: PositiveInt = Field(
         18,
-        description="Steps of the solver or of the student; `direct` draws in the first and takes "
-        "noise off in the others.",
+        description="Steps of the solver; `direct` draws in the first and takes noise off in the "
+        "others. Of a student, network calls, 1 by default.",
     )
     direct_sigma: PositiveFloat = Field(
         0.1, description="Noise at which `direct` draws of several steps begin, event scale."
@@ -34,3 +34,9 @@ class ImageEvaluate(Evaluate):
         default_factory=lambda: [0.1, 0.25, 0.5, 1.0, 2.0, 4.0],
         description="Noises of the denoising table, in standard deviations of the data.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_student_jumps_once(cls, values: Any) -> Any:
+        student = isinstance(values, dict) and str(values.get("model")).startswith("distill/")
+        return {"steps": 1, **values} if student else values
