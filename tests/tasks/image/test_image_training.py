@@ -116,7 +116,7 @@ def test_a_model_is_restored_from_its_folder(name: str, tmp_path: Path) -> None:
 
 
 def test_a_unet_on_points_is_an_error_that_names_the_setting() -> None:
-    with pytest.raises(UserError, match="network.kind .* set it to mlp"):
+    with pytest.raises(UserError, match=r"network\.kind .* set it to mlp"):
         stage2.build(card("denoiser", POINTS, network={"kind": "unet"}))
     with pytest.raises(UserError, match=r"student\.kind"):
         stage2.build(card("flow", POINTS, student={"kind": "unet"})).as_student()

@@ -54,8 +54,8 @@ class EventNetwork(nn.Module):
         if kind == "unet":
             if len(event) != 3:
                 raise UserError(
-                    "network.kind (of a flow, student.kind): a unet needs pictures, and these events "
-                    f"have shape {list(event)}; set it to mlp"
+                    "network.kind (of a flow, student.kind): a unet needs pictures, and these "
+                    f"events have shape {list(event)}; set it to mlp"
                 )
             self.network: Any = UNet(
                 event[0],
