@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from weir.errors import UserError
 from weir.tasks.image import pictures as pictures_module
 from weir.tasks.image.dataset_config import ImageDataset
+from weir.tasks.image.reading_folders import sort_out
 from weir.tasks.image.reading_idx import read_array
 
 GREY, LABEL = pictures(40, 6, 5), np.arange(40) % 2
@@ -150,6 +151,15 @@ def test_archives_that_cannot_be_read(tmp_path: Path, name, content, message):
     assert message in refusal(tmp_path, {name: content})
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_an_archive_has_twice(tmp_path: Path):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for content in tree().values():
+            archive.writestr("a/x.png", content)
+    assert "a/x.png: it is in there twice" in refusal(tmp_path, {"a.zip": stream.getvalue()})
+
+
 def test_an_archive_stands_alone(tmp_path: Path):
     files = {"a.zip": zipped(tree()), "b.zip": zipped(tree())}
     assert "must be the only file" in refusal(tmp_path, files)
@@ -208,6 +218,29 @@ def test_nothing_but_broken_or_constant_pictures(tmp_path: Path):
 )
 def test_trees_that_tell_no_classes(tmp_path: Path, files, message):
     assert message in refusal(tmp_path, files)
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["train", "TEST", "a", "1", "2"]), max_size=4).map(
+            lambda parts: "/".join([*parts, "x.png"])
+        ),
+        min_size=1,
+    )
+)
+def test_any_tree_tells_a_class_for_each_picture_or_one_line(names: list[str]):
+    try:
+        classes, label, part = sort_out(names, "here")
+    except UserError as error:
+        assert str(error).startswith("here: ")
+        return
+    assert len(label) == len(part) == len(names)
+    assert set(label.tolist()) == set(range(len(classes)))
+    for name, number, code in zip(names, label, part, strict=True):
+        path = name.split("/")
+        assert classes[number] == (path[-2] if len(path) > 1 else "all")
+        if code >= 0:
+            assert path[-3].lower() == ("train", "", "test")[code]
 
 
 def test_names_that_are_not_the_folders(tmp_path: Path):

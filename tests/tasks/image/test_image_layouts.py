@@ -116,6 +116,11 @@ def test_folders_named_train_and_test_tell_the_parts(tmp_path: Path):
     assert {("leak", 6, "test"), ("leak", 4, "validation")} <= kinds
 
 
+def test_a_zip_from_windows_has_folders_too(tmp_path: Path):
+    files = {"set\\" + name.replace("/", "\\"): content for name, content in tree().items()}
+    assert process_files(tmp_path, {"set.zip": zipped(files)}).schema.classes == ("cat", "dog")
+
+
 def test_classes_that_are_numbers_are_in_their_order(tmp_path: Path):
     data = process_files(tmp_path, tree(classes=("10", "9", "2")))
     assert data.schema.classes == ("2", "9", "10")

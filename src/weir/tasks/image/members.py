@@ -28,6 +28,11 @@ class Members(ABC):
     """
 
     def __init__(self, where: str, names: list[str]) -> None:
+        seen: set[str] = set()
+        for name in names:
+            if name in seen:
+                raise UserError(f"{where}, {name}: it is in there twice; pack the files anew")
+            seen.add(name)
         self.where = where
         self.names = names
 
@@ -105,9 +110,14 @@ def open_members(folder: Path, names: list[str]) -> Iterator[Members]:
         raise UserError(f"{file} is damaged ({_first_line(error)}); get it anew") from None
 
 
+def slashed(name: str) -> str:
+    """A name in an archive with `/` between folders, also where Windows packed it."""
+    return name.replace("\\", "/")
+
+
 def junk(name: str) -> bool:
     """Whether a file is one that systems leave behind."""
-    parts = PurePosixPath(name).parts
+    parts = PurePosixPath(slashed(name)).parts
     return any(part.startswith(".") and part != "." for part in parts) or bool(
         {"__MACOSX", "Thumbs.db", "desktop.ini"} & set(parts)
     )

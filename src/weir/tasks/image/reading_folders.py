@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from weir.errors import UserError
 from weir.tasks.image.dataset_config import ImageDataset
 from weir.tasks.image.form import to_array
-from weir.tasks.image.members import DAMAGE, Members
+from weir.tasks.image.members import DAMAGE, Members, slashed
 from weir.tasks.image.pictures import UNTOLD, Pictures, room
 from weir.tasks.image.schema import Repair
 
@@ -77,7 +77,7 @@ def sort_out(names: list[str], where: str) -> tuple[tuple[str, ...], np.ndarray,
     Raises:
         UserError: the folders do not tell them.
     """
-    paths = [PurePosixPath(name).parts[:-1] for name in names]
+    paths = [PurePosixPath(slashed(name)).parts[:-1] for name in names]
     depth = {len(path) for path in paths}
     if len(depth) > 1:
         first, last = (names[[len(p) for p in paths].index(d)] for d in (min(depth), max(depth)))
