@@ -27,8 +27,9 @@ _CLASSES = "classes"
 _SHARES = "samples in the held-out items' shares of the classes"
 _TEST = "mean over held-out items, each against the samples of its class"
 _BITS = (
-    "levels of a channel of a pixel under uniform dequantisation, whose noise is drawn until there "
-    "are 1000 items and averaged over: an upper bound of the levels' own bits; mean over items"
+    "-log2 of the density of a picture's dequantised levels, per channel and pixel and per level's "
+    "width, so that it bounds the levels' own bits from above; mean over items, each with uniform "
+    "noise drawn anew until there are 1000; "
 )
 
 DEFINITIONS: dict[str, Definition] = {
@@ -50,8 +51,8 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "class_accuracy": Definition(
         "class accuracy",
-        "share of samples that the data set's classifier takes for the class asked for; all "
-        "classes count alike",
+        "share of samples that the data set's classifier takes for the class asked for, as many of "
+        "each class; of held-out items it knows fewer than of training items",
         _CLASSES,
         "higher",
     ),
@@ -103,9 +104,15 @@ DEFINITIONS: dict[str, Definition] = {
         _FEATURES,
         "higher",
     ),
-    "bits_per_dim": Definition("bits per dimension", f"of {_BITS}; class unknown", _UNIT, "lower"),
+    "bits_per_dim": Definition(
+        "bits per dimension",
+        f"{_BITS}of all classes together, sum over classes of p(x | class) times the class's share "
+        "of the training items",
+        _UNIT,
+        "lower",
+    ),
     "bits_per_dim_class": Definition(
-        "bits per dimension, class known", f"of {_BITS}; given the class", _UNIT, "lower"
+        "bits per dimension, class known", f"{_BITS}given the item's class", _UNIT, "lower"
     ),
     "bayes_accuracy": Definition(
         "Bayes accuracy",
