@@ -6,31 +6,49 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+_WORTH_A_PIECE = 1 << 18
+"""Weights of a layer for which computing a further piece apart pays."""
+
 
 class MaskedLinear(nn.Linear):
-    """A linear layer without the connections that `mask`, `[out, in]`, leaves out."""
+    """A linear layer each of whose outputs sees only the first few inputs.
+
+    Outputs are computed in a few pieces, each from the inputs that it may see, since a product with
+    the whole masked matrix would spend half of its time on zeros.
+
+    Args:
+        reach: `[out]` int64, how many inputs an output sees; never falling.
+        inputs: number of inputs.
+    """
 
     mask: Tensor
 
-    def __init__(self, mask: Tensor) -> None:
-        super().__init__(mask.shape[1], mask.shape[0])
+    def __init__(self, reach: Tensor, inputs: int) -> None:
+        super().__init__(inputs, len(reach))
+        mask = torch.arange(inputs) < reach[:, None]
         self.register_buffer("mask", mask.to(self.weight.dtype), persistent=False)
+        pieces = min(8, max(1, len(reach) * inputs // _WORTH_A_PIECE))
+        ends = [len(reach) * (piece + 1) // pieces for piece in range(pieces)]
+        self.pieces = [
+            (first, last, int(reach[last - 1]))
+            for first, last in zip([0, *ends], ends, strict=False)
+        ]
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., in]` to `[..., out]`."""
-        return functional.linear(x, self.weight * self.mask, self.bias)
+        return torch.cat([self.rows(x, *piece) for piece in self.pieces], -1)
 
-    def rows(self, x: Tensor, first: int, last: int) -> Tensor:
-        """Outputs `first` to `last` alone, of inputs that may be filled only as far as they see."""
-        weight = self.weight[first:last] * self.mask[first:last]
-        return functional.linear(x, weight, self.bias[first:last])
+    def rows(self, x: Tensor, first: int, last: int, seen: int) -> Tensor:
+        """Outputs `first` to `last` alone, which see none but the first `seen` inputs."""
+        weight = self.weight[first:last, :seen] * self.mask[first:last, :seen]
+        return functional.linear(x[..., :seen], weight, self.bias[first:last])
 
 
 class MaskedResidual(nn.Module):
     """`out` numbers for each coordinate, given the coordinates before it and a context.
 
     Hidden units are sorted by how many coordinates they see. So a sequence can be grown coordinate
-    by coordinate with each unit computed once (`grow`): drawing costs no more arithmetic than
+    by coordinate with each unit computed once (`growing`): drawing costs no more arithmetic than
     one evaluation, though in as many small steps as there are coordinates.
 
     Args:
@@ -52,12 +70,12 @@ class MaskedResidual(nn.Module):
         self.size, self.out = size, out
         # A unit of degree d sees coordinates 0..d and is seen by the outputs of those after d.
         degree = torch.arange(width) * max(1, size - 1) // width
-        place = torch.arange(size)
-        self.bounds = torch.searchsorted(degree, torch.arange(size + 1)).tolist()
-        inner = degree[:, None] >= degree
-        self.embed = MaskedLinear(degree[:, None] >= place)
+        seen_by = torch.searchsorted(degree, torch.arange(size + 1))
+        self.bounds = seen_by.tolist()
+        inner = seen_by[degree + 1]
+        self.embed = MaskedLinear(degree + 1, size)
         self.blocks = nn.ModuleList(_Block(inner, context, dropout) for _ in range(blocks))
-        self.last = MaskedLinear((place[:, None] > degree).repeat_interleave(out, 0))
+        self.last = MaskedLinear(seen_by[:size].repeat_interleave(out), width)
         self.gain = nn.Linear(context, width)
         self.alone = nn.Linear(context, size * out, bias=False)
         self.dropout = nn.Dropout(dropout)
@@ -106,7 +124,8 @@ class Growing:
     def outputs(self, coordinate: int) -> Tensor:
         """`[item, out]` of a coordinate; those before it have been told by `tell`."""
         at, count = coordinate * self.network.out, self.network.out
-        own = self.network.last.rows(self.states[-1], at, at + count)
+        seen = self.network.bounds[coordinate]
+        own = self.network.last.rows(self.states[-1], at, at + count, seen)
         return own + self.alone[:, coordinate]
 
     def tell(self, coordinate: int, value: Tensor) -> None:
@@ -117,23 +136,23 @@ class Growing:
         if first == last:
             return
         part = slice(first, last)
-        hidden = network.embed.rows(self.x, first, last)
+        hidden = network.embed.rows(self.x, first, last, coordinate + 1)
         for number, block in enumerate(network.blocks):
             shift, scale = (m[:, part] for m in self.modulations[number])
             outer, inner = self.states[2 * number], self.states[2 * number + 1]
             outer[:, part] = functional.gelu(hidden)
-            middle = block.first.rows(outer, first, last)
+            middle = block.first.rows(outer, first, last, last)
             inner[:, part] = functional.gelu(torch.addcmul(shift, 1 + scale, middle))
-            hidden = hidden + block.second.rows(inner, first, last)
+            hidden = hidden + block.second.rows(inner, first, last, last)
         self.states[-1][:, part] = functional.gelu(hidden) * self.gain[:, part]
 
 
 class _Block(nn.Module):
-    def __init__(self, mask: Tensor, context: int, dropout: float) -> None:
+    def __init__(self, reach: Tensor, context: int, dropout: float) -> None:
         super().__init__()
-        self.first = MaskedLinear(mask)
-        self.second = MaskedLinear(mask)
-        self.modulation = nn.Linear(context, 2 * len(mask))
+        self.first = MaskedLinear(reach, len(reach))
+        self.second = MaskedLinear(reach, len(reach))
+        self.modulation = nn.Linear(context, 2 * len(reach))
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
         self.dropout = nn.Dropout(dropout)
