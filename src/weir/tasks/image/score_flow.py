@@ -204,8 +204,8 @@ class ScoreObjective(ImageObjective):
         model: the flow.
         likelihood: weight of the negative log-likelihood, in nats per dimension of `u`.
         matching: weight of the squared error of F, per dimension.
-        clean: share of a batch's items, the first, that are shown without noise, to learn the data's
-            own density.
+        clean: share of a batch's items, the first, that are shown without noise, to learn the
+            data's own density.
     """
 
     def __init__(
@@ -247,6 +247,6 @@ class ScoreObjective(ImageObjective):
             "matching": matching,
         }
         if not model.training:
-            zero = torch.zeros_like(sigma)
+            zero = event.new_zeros(len(event))
             found["nll_clean"] = -model.log_density(event, zero, label).mean() / size
         return found
