@@ -28,15 +28,24 @@ class MaskedLinear(nn.Linear):
         mask = torch.arange(inputs) < reach[:, None]
         self.register_buffer("mask", mask.to(self.weight.dtype), persistent=False)
         pieces = min(8, max(1, len(reach) * inputs // _WORTH_A_PIECE))
-        ends = [len(reach) * (piece + 1) // pieces for piece in range(pieces)]
-        self.pieces = [
-            (first, last, int(reach[last - 1]))
-            for first, last in zip([0, *ends], ends, strict=False)
+        self.sizes = [
+            len(reach) * (piece + 1) // pieces - len(reach) * piece // pieces
+            for piece in range(pieces)
         ]
+        self.seen = [int(part[-1]) for part in reach.split(self.sizes)]
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., in]` to `[..., out]`."""
-        return torch.cat([self.rows(x, *piece) for piece in self.pieces], -1)
+        # Split before anything is left out, lest the gradient of each piece be as large as the
+        # whole weight.
+        parts = zip(
+            (self.weight * self.mask).split(self.sizes),
+            self.bias.split(self.sizes),
+            self.seen,
+            strict=True,
+        )
+        made = [functional.linear(x[..., :n], weight[:, :n], bias) for weight, bias, n in parts]
+        return torch.cat(made, -1)
 
     def rows(self, x: Tensor, first: int, last: int, seen: int) -> Tensor:
         """Outputs `first` to `last` alone, which see none but the first `seen` inputs."""
