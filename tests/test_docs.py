@@ -10,8 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from weir.tasks.clinical.simulate import simulate as simulate_records
 from weir.tasks.clinical.simulation_config import Simulation as RecordSimulation
@@ -66,6 +68,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "my" / cells).rename(root / "my" / "cells.h5ad")
     (root / "my" / "meds").mkdir()
     simulate_records(RecordSimulation(patients=100, hours=8, particles=0), root / "my" / "meds")
+    random = np.random.default_rng(0)
+    for shape, mean in (("discs", 90), ("rings", 160)):
+        (root / "my" / "pictures" / shape).mkdir(parents=True)
+        for number in range(30):
+            pixels = random.normal(mean, 30, (8, 8)).clip(0, 255).astype("uint8")
+            Image.fromarray(pixels).save(root / "my" / "pictures" / shape / f"{number}.png")
     return root
 
 
