@@ -91,7 +91,7 @@ def _in_turn(
     decoder = model.decoder
     turn = Turn(events, ~hidden)
     scores, rates = [], []
-    white = code.new_empty(*code.shape[:2], model.codes)
+    white = code.new_zeros(*code.shape[:2], model.codes)
     for place in range(model.grid.bins):
         here = hidden[:, None, place]
         near = turn.now()
