@@ -43,15 +43,17 @@ def shrunken(classes: list[Tensor], prior: float) -> list[Moments]:
     ]
 
 
-def gaussian(moments: Moments, rank: int) -> LowRank:
+def gaussian(moments: Moments, rank: int, floor: float) -> LowRank:
     """The Gaussian with these moments, its directions of least variance made alike.
 
     Args:
-        moments: of the class; the covariance has to be positive definite.
+        moments: of the class.
         rank: directions of their own variance.
+        floor: least variance of any direction, above 0: with fewer items than dimensions, there
+            are directions in which nothing varies.
     """
-    variance, basis = _leading(moments.covariance, rank)
-    rest = _rest(moments.covariance.trace(), variance, len(moments.mean))
+    variance, basis = _leading(moments.covariance, rank, floor)
+    rest = _rest(moments.covariance.trace(), variance, len(moments.mean), floor)
     return LowRank(
         variance.new_zeros(1), moments.mean[None], basis[None], variance[None], rest[None]
     )
@@ -66,6 +68,7 @@ def mixture(
     prior: float,
     steps: int,
     seed: int,
+    floor: float,
 ) -> LowRank:
     """A mixture of low-rank Gaussians fitted to the items of a class by EM.
 
@@ -80,17 +83,18 @@ def mixture(
         prior: number of items that what is common to the components counts for in each of them.
         steps: most steps of EM.
         seed: of the first partition.
+        floor: least variance of any direction, above 0.
     """
     dimension = items.shape[1]
     components = max(1, min(components, len(items) // 2))
-    spread, axes = _leading(moments.covariance, min(dimension, SUBSPACE))
+    spread, axes = _leading(moments.covariance, min(dimension, SUBSPACE), floor)
     off = items.double() - moments.mean
     inside = off @ axes
     outside = (off.square().sum(dim=1) - inside.square().sum(dim=1)).clamp(min=0)
     share = _partition(inside, components, seed)
     before = -math.inf
     for _ in range(steps):
-        found = _maximise(inside, outside, share, spread, rank, prior, dimension)
+        found = _maximise(inside, outside, share, spread, rank, prior, dimension, floor)
         log_joint = _log_joint(found, inside, outside, dimension)
         share = log_joint.softmax(dim=1)
         likelihood = float(log_joint.logsumexp(dim=1).mean())
@@ -108,6 +112,7 @@ def _maximise(
     rank: int,
     prior: float,
     dimension: int,
+    floor: float,
 ) -> LowRank:
     """The mixture, in coordinates of the subspace, that fits the items' shares best."""
     count = share.sum(dim=0)
@@ -122,8 +127,8 @@ def _maximise(
     for m in range(len(count)):
         covariance = (scatter[m] + prior * common) / (count[m] + prior)
         rests = (share[:, m] @ outside + prior * outside.mean()) / (count[m] + prior)
-        variance, basis = _leading(covariance, rank)
-        rest = _rest(covariance.trace() + rests, variance, dimension)
+        variance, basis = _leading(covariance, rank, floor)
+        rest = _rest(covariance.trace() + rests, variance, dimension, floor)
         parts.append((mean[m], basis, variance, rest))
     return LowRank((count / count.sum()).log(), *map(torch.stack, zip(*parts, strict=True)))
 
@@ -142,17 +147,17 @@ def _log_joint(found: LowRank, inside: Tensor, outside: Tensor, dimension: int) 
     return found.log_joint(inside, inside.new_zeros(len(inside))) - beyond / 2
 
 
-def _leading(covariance: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+def _leading(covariance: Tensor, rank: int, floor: float) -> tuple[Tensor, Tensor]:
     """The largest eigenvalues, descending, and their directions as columns."""
     values, vectors = torch.linalg.eigh(covariance)
-    return values.flip(0)[:rank], vectors.flip(1)[:, :rank]
+    return values.flip(0)[:rank].clamp(min=floor), vectors.flip(1)[:, :rank]
 
 
-def _rest(trace: Tensor, variance: Tensor, dimension: int) -> Tensor:
+def _rest(trace: Tensor, variance: Tensor, dimension: int, floor: float) -> Tensor:
     """Mean variance of the directions that have none of their own."""
     if len(variance) >= dimension:
         return variance[-1]  # there are none
-    return (trace - variance.sum()) / (dimension - len(variance))
+    return ((trace - variance.sum()) / (dimension - len(variance))).clamp(min=floor)
 
 
 def _partition(points: Tensor, parts: int, seed: int) -> Tensor:

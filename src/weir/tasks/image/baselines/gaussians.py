@@ -53,8 +53,9 @@ class Gaussians(Fitted):
         events = self.scale.event(self.scale.unit(raw, noise)).flatten(1)
         classes = [events[train.label.cpu() == label] for label in range(self.classes)]
         moments = expectation.shrunken(classes, config.prior)
+        floor = self.scale.noise_variance / 2
         if config.method == "gaussian":
-            laws = [expectation.gaussian(each, RANK) for each in moments]
+            laws = [expectation.gaussian(each, RANK, floor) for each in moments]
         else:
             laws = [
                 expectation.mixture(
@@ -65,6 +66,7 @@ class Gaussians(Fitted):
                     prior=config.prior,
                     steps=config.steps,
                     seed=seed,
+                    floor=floor,
                 )
                 for items, each in zip(classes, moments, strict=True)
             ]
