@@ -52,6 +52,17 @@ def test_a_folder_gives_the_same_baseline(method: str, kind, tmp_path: Path) -> 
     assert torch.equal(first, second)
 
 
+@pytest.mark.parametrize("method", ["gaussian", "mixture"])
+def test_fewer_items_than_pixels_leave_no_direction_without_variance(method: str) -> None:
+    """Along the others a pixel has at least a part of the variance that dequantisation adds."""
+    data = halves(train=8)
+    model, _ = fitted(method, data, rank=16)
+    assert model.variance.min() > 0 and model.rest.min() > 0
+    drawn = model.draw(asked(data, 0, 1), 20, generator=torch.Generator().manual_seed(0))
+    assert drawn.isfinite().all()
+    assert model.log_prob(drawn[0], torch.zeros(20).long()).isfinite().all()
+
+
 def test_training_images_are_given_once_each_and_dequantised() -> None:
     data = halves(train=60)
     model, _ = fitted("training_images", data)

@@ -74,13 +74,6 @@ class Scale:
         """`log p_unit = log p_event + D * log_volume` for D dimensions."""
         return math.log(SIGMA_DATA / self.spread)
 
-    @property
-    def noise_variance(self) -> float:
-        """Variance that dequantisation adds to a pixel, event scale; a token one for a toy."""
-        if self.levels is None:
-            return 1e-6
-        return (2 / self.levels * SIGMA_DATA / self.spread) ** 2 / 12
-
     def bits_per_dim(self, log_prob: Tensor, dimensions: int) -> Tensor:
         """Bits that a level costs under a density of dequantised pixels.
 

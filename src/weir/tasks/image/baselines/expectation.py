@@ -43,7 +43,7 @@ def shrunken(classes: list[Tensor], prior: float) -> list[Moments]:
     ]
 
 
-def gaussian(moments: Moments, rank: int, floor: float) -> LowRank:
+def gaussian(moments: Moments, rank: int, floor: float = 1e-9) -> LowRank:
     """The Gaussian with these moments, its directions of least variance made alike.
 
     Args:
@@ -68,7 +68,7 @@ def mixture(
     prior: float,
     steps: int,
     seed: int,
-    floor: float,
+    floor: float = 1e-9,
 ) -> LowRank:
     """A mixture of low-rank Gaussians fitted to the items of a class by EM.
 

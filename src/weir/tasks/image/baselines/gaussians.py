@@ -11,6 +11,7 @@ from torch import Tensor
 from weir.tasks.image.baselines import expectation
 from weir.tasks.image.baselines.fitted import Fitted
 from weir.tasks.image.baselines.low_rank import LowRank
+from weir.tasks.image.scale import SIGMA_DATA
 
 if TYPE_CHECKING:
     from weir.tasks.image.baseline_config import ImageBaseline
@@ -53,7 +54,7 @@ class Gaussians(Fitted):
         events = self.scale.event(self.scale.unit(raw, noise)).flatten(1)
         classes = [events[train.label.cpu() == label] for label in range(self.classes)]
         moments = expectation.shrunken(classes, config.prior)
-        floor = self.scale.noise_variance / 2
+        floor = self._floor()
         if config.method == "gaussian":
             laws = [expectation.gaussian(each, RANK, floor) for each in moments]
         else:
@@ -73,6 +74,12 @@ class Gaussians(Fitted):
         owner = [torch.full((len(law.mean),), label) for label, law in enumerate(laws)]
         parts = {name: torch.cat([getattr(law, name) for law in laws]) for name in LowRank._fields}
         self.hold(owner=torch.cat(owner), **{name: part.float() for name, part in parts.items()})
+
+    def _floor(self) -> float:
+        """Half of the variance that dequantisation adds to each pixel; a token one for a toy."""
+        if self.scale.levels is None:
+            return 1e-6
+        return (2 / self.scale.levels * SIGMA_DATA / self.scale.spread) ** 2 / 24
 
     def law(self, label: int | None) -> LowRank:
         """Of one class, or of all of them by their shares."""
