@@ -84,6 +84,12 @@ def test_an_evaluation_leaves_guidance_to_the_model() -> None:
     assert node.guidance is None and node.samples == 100
 
 
+@pytest.mark.parametrize("sigmas", [[], [1.0, 1.0]])
+def test_a_table_of_noises_has_some_and_each_once(sigmas: list[float]) -> None:
+    with pytest.raises(ValidationError, match="sigmas must name one noise at least"):
+        ImageEvaluate.model_validate({"model": "stage2/flow", "sigmas": sigmas})
+
+
 def test_a_student_jumps_once_unless_told_otherwise() -> None:
     nodes: list[dict[str, Any]] = [
         {"model": "distill/student"},

@@ -220,9 +220,26 @@ def test_quality_against_steps(tmp_path: Path) -> None:
 def test_settings_of_sampling_reach_the_model(tmp_path: Path) -> None:
     data = halves()
     model = Copies(data)
+    model.drop_class = 0.1
     found = run(model, data, tmp_path, guidance=1.5, direct_sigma=0.3)
     assert (model.guidance, model.direct_sigma) == (1.5, 0.3)
     assert found["protocol"]["guidance"] == 1.5
+
+
+@pytest.mark.parametrize("change", [{}, {"drop_class": 0.1, "student": True}])
+def test_what_knows_no_missing_class_is_not_guided(tmp_path: Path, change) -> None:
+    model = Copies(halves())
+    for name, value in change.items():
+        setattr(model, name, value)
+    with pytest.raises(UserError, match="cannot be guided"):
+        run(model, halves(), tmp_path, guidance=0.5)
+
+
+def test_one_item_of_each_class_is_scored_by_what_it_allows(tmp_path: Path) -> None:
+    data = halves(test=2)
+    metrics = run(Copies(data), data, tmp_path)["metrics"]
+    assert metrics["energy_score"] > 0
+    assert not {"spread_ratio", "two_sample_auc", "precision"} & set(metrics)
 
 
 def test_a_diverged_model_is_an_error_that_names_the_class(tmp_path: Path) -> None:

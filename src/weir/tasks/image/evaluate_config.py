@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
@@ -34,6 +34,12 @@ class ImageEvaluate(Evaluate):
         default_factory=lambda: [0.1, 0.25, 0.5, 1.0, 2.0, 4.0],
         description="Noises of the denoising table, in standard deviations of the data.",
     )
+
+    @model_validator(mode="after")
+    def _some_sigmas(self) -> Self:
+        if not self.sigmas or len(set(self.sigmas)) < len(self.sigmas):
+            raise ValueError("sigmas must name one noise at least, and none twice")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -95,8 +95,6 @@ def evaluate(
     curve = tables.get("denoising", pd.DataFrame(columns=["sigma", "mse"]))
     curve.to_csv(details.parent / CURVE, index=False)
     scores = ordered(scores)
-    # Baselines have no number of steps to trade for quality.
-    stepped = config.model.startswith(("stage2/", "joint/", "distill/"))
     return {
         "headline": "energy_score",
         "metrics": scores,
@@ -105,12 +103,27 @@ def evaluate(
         "nfe": points[0]["nfe"],
         "latency_ms": points[0]["latency_ms"],
         "seconds": points[0]["seconds"],
-        "quality_curve": sorted(points, key=_calls) if stepped else [],
+        "quality_curve": sorted(points, key=_calls) if _stepped(config) else [],
     }
 
 
+def _stepped(config: ImageEvaluate) -> bool:
+    """Whether the model has a number of steps to trade for quality; baselines have none."""
+    return config.model.startswith(("stage2/", "distill/"))
+
+
 def _prepare(model: Any, config: ImageEvaluate) -> None:
-    """Tell the model how to sample, where that is no argument of `draw`."""
+    """Tell the model how to sample, where that is no argument of `draw`.
+
+    Raises:
+        UserError: it cannot be guided.
+    """
+    guidable = getattr(model, "drop_class", 0) > 0 and not getattr(model, "student", False)
+    if config.guidance and not guidable:
+        raise UserError(
+            f"evaluate: {config.model} cannot be guided, only a stage2 model (flow, denoiser, "
+            "matching) trained with drop_class above 0; remove guidance"
+        )
     if config.guidance is not None:
         model.guidance = config.guidance
     model.direct_sigma = config.direct_sigma
@@ -120,9 +133,8 @@ def _drawn(
     model: ImageModel, held: HeldOut, config: ImageEvaluate, seed: int, label: str
 ) -> tuple[list[dict[str, Any]], Tensor]:
     """Points of the curve of quality against cost, and the samples of the first."""
-    stepped = config.model.startswith(("stage2/", "joint/", "distill/"))
     points, first = [], None
-    for steps in [config.steps, *(config.quality_steps if stepped else [])]:
+    for steps in [config.steps, *(config.quality_steps if _stepped(config) else [])]:
         found = draw(
             model,
             held,
@@ -166,10 +178,10 @@ def _sample_scores(
     samples: Tensor, data: ImageData, held: HeldOut, seed: int
 ) -> tuple[Scores, Tables]:
     """Scores of the samples alone, and their tables."""
-    scores: Scores = {"spread_ratio": spread_ratio(samples, held)}
+    scores: Scores = spread_ratio(samples, held)
     tables: Tables = {}
     near, tables["nearest"] = nearest_scores(samples, held, data.split("train"))
-    scores |= near | {"two_sample_auc": two_sample_auc(samples, held, seed)}
+    scores |= near | two_sample_auc(samples, held, seed)
     if data.schema.levels is None:
         found, tables["points"] = point_scores(samples, held)
         scores |= found
@@ -234,5 +246,5 @@ def _protocol(
         "shape": " x ".join(map(str, schema.shape)),
         "levels": schema.levels,
         "scale": "coordinates" if toy else "pixels from -1 to 1",
-        "judge_accuracy": schema.judge.accuracy["test"] if schema.judge else None,
+        "judge_accuracy": schema.judge.accuracy[config.split] if schema.judge else None,
     }

@@ -78,10 +78,13 @@ def latency(model: ImageModel, held: HeldOut, draws: int, *, steps: int, solver:
     device = held.unit.device
     batch = labels_only([0], held.unit.shape[1:], device)
     generator = torch.Generator(device).manual_seed(0)
+    together = max(1, CHUNK // held.unit[0].numel())
+    counts = [min(together, draws - first) for first in range(0, draws, together)]
     times: list[float] = []
     while len(times) < _LATENCY_CALLS and sum(times) < _LATENCY_SECONDS:
         begun = _clock(device)
-        model.draw(batch, draws, steps=steps, solver=solver, generator=generator)
+        for count in counts:
+            model.draw(batch, count, steps=steps, solver=solver, generator=generator)
         times.append(_clock(device) - begun)
     return 1000 * sorted(times)[len(times) // 2]
 
@@ -104,15 +107,18 @@ def proper_scores(samples: Tensor, held: HeldOut) -> dict[str, float]:
     return {"energy_score": energy, "crps": crps}
 
 
-def spread_ratio(samples: Tensor, held: HeldOut) -> float:
-    """Deviation of the samples within their class, over that of the items; see `definitions`."""
+def spread_ratio(samples: Tensor, held: HeldOut) -> dict[str, float]:
+    """Deviation of the samples within their class, over that of the items; see `definitions`.
+
+    Nothing if no class has two items.
+    """
     made = real = 0.0
     for label, own in enumerate(samples.flatten(2)):
         truths = held.of_class(label)
         if len(truths) > 1:
             made += len(truths) * float(own.double().var(dim=0).mean())
             real += len(truths) * float(truths.double().var(dim=0).mean())
-    return (made / real) ** 0.5
+    return {"spread_ratio": (made / real) ** 0.5} if real else {}
 
 
 def _clock(device: torch.device) -> float:
