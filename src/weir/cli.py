@@ -128,7 +128,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="action", required=True
     )
     command = add("add", "data", "describe a file as a dataset node of params.yaml", data)
-    command.add_argument("file", type=Path, help="CSV, Parquet or .h5ad file, or MEDS folder")
+    command.add_argument(
+        "file", type=Path, help="CSV, Parquet, .h5ad, .npz or archive; folder of MEDS or pictures"
+    )
     command.add_argument("--name", required=True, help="name of the new node")
     command.add_argument("--task", default="forecast", help="kind of data (default: forecast)")
     command.add_argument("--write", action="store_true", help="append the node to params.yaml")

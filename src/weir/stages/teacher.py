@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from weir.distillation.pairs import knot_times, sample_pairs
+from weir.errors import UserError
+from weir.flows.solvers import EVALUATIONS
 from weir.stages.model_folder import read_card
 from weir.stages.restore_flow import restore_flow
 from weir.tasks import part
@@ -30,8 +32,16 @@ def run(
     Axes are `[condition, draw, *event]`, knots `[condition, draw, knot, *event]`; the noise is not
     stored, since (seed, condition, draw) gives it again. A run that was killed goes on where it
     was.
+
+    Raises:
+        UserError: the solver's steps are not fixed.
     """
     folder = paths.inputs["upstream"]
+    if config.solver not in EVALUATIONS:
+        raise UserError(
+            f"teacher.{name}.solver: {config.solver} chooses its own steps, so that a path has no "
+            f"fixed points to store; choose {', '.join(EVALUATIONS)}"
+        )
     data = part(task, "data").load(paths.inputs["data"])
     model = restore_flow(folder).to(default_device())
     conditions = model.queries(data.split("train").to(default_device()))
