@@ -40,10 +40,10 @@ distill:
   onestep: {teacher: flow, method: endpoint, draws: 2, training: *short}
   copied: {teacher: denoiser, draws: 2, training: *short}
 evaluate:
-  flow: &tiny {model: stage2/flow, samples: 10, steps: 2, quality_steps: [1], pictures: 2}
+  flow: &tiny {model: stage2/flow, samples: 10, steps: 2, pictures: 2}
   direct: {<<: *tiny, solver: direct}
   guided: {<<: *tiny, solver: ancestral, guidance: 1.0}
-  denoiser: {<<: *tiny, model: stage2/denoiser, solver: euler}
+  denoiser: {<<: *tiny, model: stage2/denoiser, solver: euler, quality_steps: [1]}
   matching: {<<: *tiny, model: stage2/matching}
   plain: {<<: *tiny, model: stage2/plain}
   latent: {<<: *tiny, model: stage2/latent}

@@ -70,7 +70,7 @@ def test_a_student_draws_in_one_call_from_its_folder_alone(album: Path) -> None:
     assert student.draw(batch, 5).shape == (3, 5, 1, 8, 8)
 
 
-def test_distilling_what_is_no_field_is_an_error_of_one_line(
+def test_a_teacher_that_cannot_be_distilled_is_an_error_of_one_line(
     album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     import shutil
@@ -82,7 +82,13 @@ def test_distilling_what_is_no_field_is_an_error_of_one_line(
     monkeypatch.setenv("WEIR_TRACKING", "off")
     text = Path("params.yaml").read_text()
     Path("params.yaml").write_text(
-        text.replace("teacher:\n", "teacher:\n  plain: {model: stage2/plain, steps: 2}\n")
+        text.replace(
+            "teacher:\n",
+            "teacher:\n  plain: {model: stage2/plain, steps: 2}\n"
+            "  adaptive: {model: stage2/flow, solver: dopri5}\n",
+        )
     )
     assert main(["teacher", "plain", "--seed", "0"]) == 2
     assert "no velocity to follow or to distil" in capfd.readouterr().err
+    assert main(["teacher", "adaptive", "--seed", "0"]) == 2
+    assert "dopri5 chooses its own steps" in capfd.readouterr().err
