@@ -202,6 +202,19 @@ def test_clean_items_teach_the_density_alone() -> None:
     assert float(losses[0]["nll"]) != float(losses[1]["nll"])
 
 
+def test_likelihood_alone_takes_no_score() -> None:
+    """Which may be infinite, and costs as much again."""
+    model = score_flow().train()
+    event, label = white(6, *model.event), torch.zeros(6, dtype=torch.int64)
+    found = {}
+    for weight in (0.0, 1.0):
+        torch.manual_seed(0)
+        found[weight] = ScoreObjective(model, matching=weight).losses(event, label)
+    assert "matching" not in found[0.0]
+    assert torch.equal(found[0.0]["loss"], found[0.0]["nll"])
+    torch.testing.assert_close(found[0.0]["nll"], found[1.0]["nll"])
+
+
 def test_a_single_item_is_noisy_whatever_the_share_of_clean_ones() -> None:
     model = score_flow()
     losses = ScoreObjective(model, clean=0.9).losses(white(1, *model.event), torch.zeros(1).long())

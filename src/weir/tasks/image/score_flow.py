@@ -220,7 +220,10 @@ class ScoreObjective(ImageObjective):
         self.likelihood, self.matching, self.clean = likelihood, matching, clean
 
     def losses(self, event: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """`loss`, `nll` (nats per dimension of u), `matching`; `nll_clean` when evaluating."""
+        """`loss`, `nll` (nats per dimension of u), `matching` unless its weight is zero.
+
+        When evaluating also `nll_clean`, that of the data without noise.
+        """
         model = cast("ScoreFlow", self.model)
         noise, size = model.noise, event[0].numel()
         # The likelihood alone costs half as much as with a score that can be differentiated.
@@ -231,21 +234,25 @@ class ScoreObjective(ImageObjective):
         white = torch.randn_like(noisy)
         total = expand_time((sigma.square() + SIGMA_DATA**2).sqrt(), noisy)
         u = edm.noisy(noisy, sigma, white) / total
-        log, score = log_prob_and_score(model.density, u, sigma, label[bare:], train=model.training)
-        # F's target is (cos a) y / sigma_data - (sin a) n, see `EdmFlow`.
-        ratio = expand_time(sigma / SIGMA_DATA, u)
-        error = ratio * (u + score) - (ratio * noisy - SIGMA_DATA * white) / total
+        found = {}
+        if self.matching:
+            log, score = log_prob_and_score(
+                model.density, u, sigma, label[bare:], train=model.training
+            )
+            # F's target is (cos a) y / sigma_data - (sin a) n, see `EdmFlow`.
+            ratio = expand_time(sigma / SIGMA_DATA, u)
+            error = ratio * (u + score) - (ratio * noisy - SIGMA_DATA * white) / total
+            found["matching"] = error.square().mean()
+        else:
+            log = model.density.log_prob(u, sigma, label[bare:])
         if bare:
             none = clear.new_zeros(bare)
             log_clear = model.density.log_prob(clear / SIGMA_DATA, none, label[:bare])
             log = torch.cat([log_clear, log])
-        nll = -log.mean() / size
-        matching = error.square().mean()
-        found = {
-            "loss": self.likelihood * nll + self.matching * matching,
-            "nll": nll,
-            "matching": matching,
-        }
+        found["nll"] = -log.mean() / size
+        found["loss"] = self.likelihood * found["nll"]
+        if self.matching:
+            found["loss"] = found["loss"] + self.matching * found["matching"]
         if not model.training:
             zero = event.new_zeros(len(event))
             found["nll_clean"] = -model.log_density(event, zero, label).mean() / size
