@@ -115,7 +115,7 @@ class FlowModel(nn.Module):
             knots=knots,
         )
 
-    def grid(self, steps: int, solver: SolverName | None = None) -> Tensor:
+    def step_times(self, steps: int, solver: SolverName | None = None) -> Tensor:
         """Times `[steps + 1]` of the states of `transport`, 0 first and 1 last."""
         return torch.arange(steps + 1) / steps
 

@@ -70,7 +70,7 @@ def run(
         "teacher": settings,
         "seed": seed,
         "times": knot_times(
-            config.steps, config.knots, model.grid(config.steps, config.solver)
+            config.steps, config.knots, model.step_times(config.steps, config.solver)
         ).tolist(),
         "model": f"{read_card(folder).section}/{read_card(folder).name}",
     }

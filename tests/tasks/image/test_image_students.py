@@ -43,7 +43,7 @@ def pairs(teacher: ImageFlow, count: int = 16, knots: int = KNOTS) -> PairSet:
         )
     )  # fmt: skip
     output, inner = (torch.cat([getattr(p, name) for p in parts]) for name in ("output", "knots"))
-    times = knot_times(STEPS, knots, teacher.grid(STEPS, "heun"))
+    times = knot_times(STEPS, knots, teacher.step_times(STEPS, "heun"))
     return PairSet(pictures(), items, output, inner, times, 3)
 
 

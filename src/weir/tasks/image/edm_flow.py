@@ -109,10 +109,10 @@ class EdmFlow(ImageFlow):
         n = self.noise
         return edm.karras_sigmas(steps, n.sigma_min, n.sigma_max, n.rho)
 
-    def grid(self, steps: int, solver: Any = None) -> Tensor:
+    def step_times(self, steps: int, solver: Any = None) -> Tensor:
         """Times of the samplers' noises; white noise, at the first, stands for time 0."""
         if (solver or self.solver) not in edm.SOLVERS:
-            return super().grid(steps, solver)
+            return super().step_times(steps, solver)
         times = edm.time_of(self.sigmas(steps), SIGMA_DATA)
         times[0] = 0
         return times
