@@ -99,7 +99,7 @@ def knot_times(steps: int, knots: int, grid: Tensor | None = None) -> Tensor:
     Args:
         steps: of the solver.
         knots: states kept between noise and output.
-        grid: `[steps + 1]`, times of the solver's states (`FlowModel.grid`); equal steps by
+        grid: `[steps + 1]`, times of the solver's states (`FlowModel.step_times`); equal steps by
             default.
     """
     at = torch.tensor(knot_steps(steps, knots + 2))
