@@ -147,6 +147,10 @@ QUOTED = {
         "fill_crps": 3, "fill_energy": 2, "forecast_rmse": 3, "impute_crps": 3, "impute_rmse": 3,
         "single_crps": 3, "single_rmse": 3,
     },
+    ("docs/image.md", "digits"): {
+        "energy_score": 3, "crps": 4, "spread_ratio": 3, "class_accuracy": 3, "classifier_fd": 2,
+        "bits_per_dim": 3, "denoising_mse_1": 4,
+    },
     ("docs/perturb.md", "glioblastoma"): {
         "pearson_delta": 3, "energy_distance": 2, "mmd_ratio": 3, "r2_mean": 3, "r2_variance": 3,
     },
