@@ -48,7 +48,7 @@ def evaluated(data: ImageData, folder: Path) -> list[Evaluation]:
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No score that takes long and that no figure shows; the points' law stands in for another."""
-    monkeypatch.setattr(evaluation, "two_sample_auc", lambda *_: 0.5)
+    monkeypatch.setattr(evaluation, "two_sample_auc", lambda *_: {"two_sample_auc": 0.5})
     monkeypatch.setattr(evaluation, "latency", lambda *_, **__: 1.0)
     monkeypatch.setattr(quality_toys, "PLACES", 9)
     monkeypatch.setattr(ImageData, "toy", lambda _: law_of({"kind": "mixture"}))
