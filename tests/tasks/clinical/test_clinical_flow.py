@@ -10,6 +10,7 @@ from torch import Tensor
 from weir.distillation.meanflow import MeanFlowObjective
 from weir.distillation.pairs import PairSet, knot_times, sample_pairs
 from weir.distillation.regression import RegressionObjective
+from weir.flows.model import FlowModel
 from weir.tasks.clinical.data import ClinicalData
 from weir.tasks.clinical.flow import RecordFlow
 from weir.tasks.clinical.flow_data import FlowBatch, Query
@@ -69,6 +70,15 @@ def test_shown_bins_are_looked_at(flow: RecordFlow, some: Records):
     other = some._replace(value=some.value + 1.0 * some.measured)
     first, second = (flow.fill(r, late(), 4, generator=seeded()) for r in (some, other))
     assert not torch.allclose(first.mean, second.mean)
+
+
+def test_no_attribute_hides_a_method_of_flows(flow: RecordFlow) -> None:
+    """`grid` once did, which a teacher found out."""
+    methods = {name for name in dir(FlowModel) if callable(getattr(FlowModel, name))}
+    methods -= set(dir(torch.nn.Module))
+    own = {*vars(flow), *flow._modules, *flow._buffers, *flow._parameters}
+    assert not own & methods
+    torch.testing.assert_close(flow.step_times(4), torch.linspace(0, 1, 5))
 
 
 def test_single_cells_are_hidden_by_code(flow: RecordFlow, some: Records):
