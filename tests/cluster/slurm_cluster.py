@@ -28,7 +28,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+# Daemons lie in sbin, which not every PATH has.
+os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
+PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
 MARK = "# Written by Weir's tests/cluster; removed when that cluster is taken down.\n"
 ETC = Path("/etc/slurm")
 NODES = ("n1", "n2", "n3")
@@ -235,7 +239,9 @@ def _check_machine() -> None:
     for name in ("slurm.conf", "gres.conf"):
         if (ETC / name).exists() and not _is_ours(ETC / name):
             raise CannotRun(f"{ETC / name}: this machine has a Slurm of its own")
-    missing = [name for name in ("slurmctld", "slurmd", "sbatch", "munged") if not _which(name)]
+    missing = [
+        name for name in ("slurmctld", "slurmd", "sbatch", "munged") if not shutil.which(name)
+    ]
     if not missing:
         return
     if not shutil.which("apt-get"):
@@ -244,14 +250,10 @@ def _check_machine() -> None:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in (install, ["apt-get", "update"], install):
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if done.returncode == 0 and not [name for name in missing if not _which(name)]:
+        if done.returncode == 0 and not [name for name in missing if not shutil.which(name)]:
             return
     line = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
     raise CannotRun(f"apt-get cannot install {' '.join(PACKAGES)}: {''.join(line)}")
-
-
-def _which(name: str) -> str | None:
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def _is_ours(path: Path) -> bool:
