@@ -239,9 +239,7 @@ def _check_machine() -> None:
     for name in ("slurm.conf", "gres.conf"):
         if (ETC / name).exists() and not _is_ours(ETC / name):
             raise CannotRun(f"{ETC / name}: this machine has a Slurm of its own")
-    missing = [
-        name for name in ("slurmctld", "slurmd", "sbatch", "munged") if not shutil.which(name)
-    ]
+    missing = [name for name in PROGRAMS if not shutil.which(name)]
     if not missing:
         return
     if not shutil.which("apt-get"):
