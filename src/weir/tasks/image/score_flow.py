@@ -1,9 +1,9 @@
 """A normalising flow as score network: the gradient of its log density denoises under EDM.
 
 One model of `log p_sigma(x | class)` at all noises gives the score `grad log p_sigma`, by Tweedie's
-formula the denoiser `D = x + sigma^2 grad log p_sigma`, samples by EDM's samplers, direct draws in
-one pass, the data's own likelihood, and the posterior of the class. Its score is the gradient of a
-function, as the true one is.
+formula the denoiser `D = x + sigma^2 grad log p_sigma`, samples by EDM's samplers, direct draws,
+the data's own likelihood, and the posterior of the class. Its score is the gradient of a function,
+as the true one is.
 """
 
 from __future__ import annotations
