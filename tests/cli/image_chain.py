@@ -17,7 +17,6 @@ stage2:
   flow:
     stage1: pixels
     density: &density {hidden: [16, 16], components: 2, layers: 2}
-    student: {kind: mlp, width: 8}
     drop_class: 0.1
     training: *short
   denoiser: {stage1: pixels, model: denoiser, network: {width: 8}, training: *short}
@@ -31,13 +30,12 @@ stage2:
   points:
     stage1: plane
     density: *density
-    student: *mlp
     training: *short
 teacher:
   flow: {model: stage2/flow, steps: 4, draws: 2, conditions: 40, knots: 2}
   denoiser: {model: stage2/denoiser, steps: 2, draws: 2, conditions: 40}
 distill:
-  onestep: {teacher: flow, method: endpoint, draws: 2, training: *short}
+  onestep: {teacher: flow, student: *mlp, method: endpoint, draws: 2, training: *short}
   copied: {teacher: denoiser, draws: 2, training: *short}
 evaluate:
   flow: &tiny {model: stage2/flow, samples: 10, steps: 2, pictures: 2}

@@ -119,6 +119,17 @@ def test_own_data_is_described_and_added(weir, repository: Path) -> None:
     assert (repository / "data" / "processed" / "own" / "schema.json").exists()
 
 
+def test_data_that_cannot_be_used_is_not_written(weir, repository: Path) -> None:
+    Path("short.csv").write_text("when,a\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n")
+    before = (repository / "params.yaml").read_text()
+    assert "# not usable yet: " in weir("data", "add", "short.csv", "--name", "short").out
+    outcome = weir("data", "add", "short.csv", "--name", "short", "--write")
+    assert outcome.code == 2
+    assert outcome.err.startswith("weir: short.csv: not usable yet: ")
+    assert outcome.err.endswith("; nothing was written\n") and outcome.err.count("\n") == 1
+    assert (repository / "params.yaml").read_text() == before
+
+
 def test_doctor_names_what_is_amiss_and_how_to_mend_it(weir, monkeypatch, repository: Path) -> None:
     monkeypatch.setenv("WEIR_DATA_MIRROR", "/no/such/folder")
     outcome = weir("doctor")

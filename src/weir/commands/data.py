@@ -37,6 +37,8 @@ def run(options: argparse.Namespace) -> None:
         print(block, end="")
         print(f"# add these lines below `datasets:` in {current.name}, or pass --write")
         return
+    if not proposal.usable:
+        raise UserError(f"{options.file}: {proposal.notes[-1]}; nothing was written")
     before = current.read_text(encoding="utf-8")
     write_atomically(current, insert(before, block))
     try:

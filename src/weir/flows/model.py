@@ -91,11 +91,13 @@ class FlowModel(nn.Module):
         steps: int | None = None,
         solver: SolverName | None = None,
         knots: int = 0,
+        generator: torch.Generator | None = None,
     ) -> Solution:
         """Carry noise `x`, `[condition, draw, *event]`, to events.
 
         A student makes `steps` jumps (one by default), a teacher solves the equation; the work
-        per condition, whatever the number of draws, is done by `condition`, not here.
+        per condition, whatever the number of draws, is done by `condition`, not here. `generator`
+        is for solvers that add noise on the way; those of here add none.
         """
         if not self.student:
             return integrate(
@@ -130,7 +132,9 @@ class FlowModel(nn.Module):
     ) -> Tensor:
         """Fresh events `[condition, draw, *event]`; a task may know other ways than `transport`."""
         noise = self.source(condition, draws, generator)
-        return self.transport(noise, condition, steps=steps, solver=solver).final
+        return self.transport(
+            noise, condition, steps=steps, solver=solver, generator=generator
+        ).final
 
     @torch.no_grad()
     def draw(

@@ -51,7 +51,7 @@ def run(
             f"teacher.{config.teacher}.knots"
         )
     torch.manual_seed(seed)
-    student = teacher.as_student()
+    student = part(task, "student").start(config, teacher)
     training, held_out = divide(pairs, config)
     card = card_of(
         "distill",

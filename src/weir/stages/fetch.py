@@ -24,6 +24,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from weir.config.source import Bundled, Files
 from weir.errors import UserError
+from weir.pipeline.fingerprint import file_digest
 from weir.tasks import part
 
 MIRROR = "WEIR_DATA_MIRROR"
@@ -131,7 +132,7 @@ def write_source(folder: Path, origin: str, names: list[str]) -> None:
     files = [
         {
             "name": name,
-            "sha256": _sha256(folder / name),
+            "sha256": file_digest(folder / name),
             "bytes": (folder / name).stat().st_size,
         }
         for name in names
@@ -232,11 +233,6 @@ def _shown(chunks: Iterable[bytes], name: str, size: int | None) -> Iterator[byt
         for chunk in chunks:
             yield chunk
             progress.advance(bar, len(chunk))
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _reason(error: requests.RequestException) -> str:

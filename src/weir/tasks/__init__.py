@@ -11,7 +11,7 @@ needs and an edit of one part reruns only the stages built on it:
 | `preprocess` | `preprocess(config, raw, output)` |
 | `data` | `load(folder)`: `name`, `card()`, `split(part)`, `to(device)` |
 | `stage1`, `stage2`, `joint` | `build(card)`, `prepare(model, config, items, ...)`, `objective` |
-| `student` | `build(card)` |
+| `student` | `build(card)`, `start(config, teacher)`: a student before training |
 | `baseline` | `build(card)`, `built_on(card)`, `fit(model, config, data, below, ...)` |
 | `evaluation` | `evaluate(model, data, config, details, ...)` |
 | `figures` | `HEADLINE` or `FAMILIES`, `figures(evaluations)` |

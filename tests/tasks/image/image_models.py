@@ -11,6 +11,7 @@ from weir.stages.model_folder import ModelCard
 from weir.tasks.image import stage1, stage2
 from weir.tasks.image.data import ImageSet
 from weir.tasks.image.image_flow import ImageFlow
+from weir.tasks.image.score_flow import ScoreFlow
 from weir.tasks.image.stage1_config import ImageStage1
 from weir.tasks.image.stage2_config import ImageStage2
 
@@ -29,13 +30,12 @@ PICTURES: dict[str, Any] = {
 POINTS: dict[str, Any] = PICTURES | {"shape": [2], "levels": None, "center": 0.2, "spread": 1.5}
 """Card of points in the plane."""
 
+NETWORK: dict[str, Any] = {"kind": "mlp", "width": 16, "layers": 1, "context": 8}
+
 SMALL: dict[str, dict[str, Any]] = {
-    "flow": {
-        "density": {"layers": 2, "hidden": [16], "components": 3, "embedding": 8},
-        "student": {"kind": "mlp", "width": 16, "layers": 1, "context": 8},
-    },
-    "denoiser": {"network": {"kind": "mlp", "width": 16, "layers": 1, "context": 8}},
-    "matching": {"network": {"kind": "mlp", "width": 16, "layers": 1, "context": 8}},
+    "flow": {"density": {"layers": 2, "hidden": [16], "components": 3, "embedding": 8}},
+    "denoiser": {"network": NETWORK},
+    "matching": {"network": NETWORK},
     "plain": {"plain": {"layers": 1}},
 }
 """Settings of a small model of each kind."""
@@ -72,6 +72,11 @@ def build(model: str, schema: dict[str, Any] = PICTURES, **settings: Any) -> Ima
     torch.manual_seed(0)
     made = stage2.build(card(model, schema, **settings))
     return stir(made).eval()
+
+
+def pupil(teacher: ImageFlow) -> ImageFlow:
+    """A small student of a teacher, untrained."""
+    return teacher.as_student(NETWORK if isinstance(teacher, ScoreFlow) else None)
 
 
 def stir(module: nn.Module) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
-from image_models import build, pictures
+from image_models import build, card, pictures, pupil
 from torch import Tensor
 
 from weir.config.training import Training
@@ -17,19 +18,24 @@ from weir.distillation.meanflow import MeanFlowObjective, mean_velocity
 from weir.distillation.objective import StudentObjective
 from weir.distillation.pairs import PairSet, knot_times, sample_pairs, white_noise
 from weir.distillation.regression import RegressionObjective
+from weir.errors import UserError
 from weir.flows import edm
+from weir.tasks.image.distill_config import ImageDistill
+from weir.tasks.image.flow_config import NetworkSettings
 from weir.tasks.image.image_flow import ImageFlow
+from weir.tasks.image.student import build as student_of
+from weir.tasks.image.student import start
 from weir.training.loop import train
 
 TEACHERS = ("flow", "denoiser", "matching")
 STEPS, KNOTS = 8, 3
 
 OBJECTIVES: dict[str, Callable[[ImageFlow], StudentObjective]] = {
-    "regression": lambda flow: RegressionObjective(flow.as_student()),
-    "endpoint": lambda flow: EndpointObjective(flow.as_student()),
-    "meanflow": lambda flow: MeanFlowObjective(flow.as_student(), flow),
-    "consistency": lambda flow: ConsistencyObjective(flow.as_student()),
-    "consistency of data": lambda flow: ConsistencyObjective(flow.as_student(), target="data"),
+    "regression": lambda flow: RegressionObjective(pupil(flow)),
+    "endpoint": lambda flow: EndpointObjective(pupil(flow)),
+    "meanflow": lambda flow: MeanFlowObjective(pupil(flow), flow),
+    "consistency": lambda flow: ConsistencyObjective(pupil(flow)),
+    "consistency of data": lambda flow: ConsistencyObjective(pupil(flow), target="data"),
 }
 
 
@@ -87,8 +93,9 @@ def test_knots_lie_on_the_trajectory_at_their_times(name: str) -> None:
 
 @pytest.mark.parametrize("name", TEACHERS)
 def test_a_student_has_its_teacher_s_data_and_a_step(name: str) -> None:
-    teacher = build(name)
-    student = teacher.as_student()
+    teacher = build(name, drop_class=0.1)
+    student = pupil(teacher)
+    assert teacher.guidable and not student.guidable
     assert student.student and student.nfe() == 1 and not student.has_denoiser
     batch = pictures().batch(torch.arange(3))
     x, t = torch.randn(3, 2, *teacher.event), torch.tensor(0.3)
@@ -98,6 +105,17 @@ def test_a_student_has_its_teacher_s_data_and_a_step(name: str) -> None:
         torch.testing.assert_close(jump, teacher.velocity(x, t, condition))
     assert student.draw(batch, 4).shape == (3, 4, 1, 4, 3)
     assert not student.has_density
+
+
+def test_a_score_flow_s_student_has_the_network_that_its_node_asks_for() -> None:
+    node = ImageDistill(teacher="flow", student=NetworkSettings(kind="mlp", width=24, layers=2))
+    student = start(node, build("flow"))
+    assert student.network.kind == "mlp" and student.network.network.embed.out_features == 24
+    folder = replace(card("flow"), section="distill", upstream=asdict(card("flow")))
+    again = student_of(replace(folder, config=node.model_dump(mode="json")))
+    again.load_state_dict(student.state_dict())
+    with pytest.raises(UserError, match="student is for a teacher of model flow"):
+        start(node, build("denoiser"))
 
 
 @pytest.mark.parametrize("teacher", ["flow", "denoiser"])
@@ -120,7 +138,7 @@ def test_a_gradient_reaches_the_step_size(name: str, teacher: str) -> None:
 def test_forward_derivatives_are_finite_at_the_noise_itself() -> None:
     """Mean-flow distillation differentiates in time at time 0, where the noise has no bound."""
     teacher = build("denoiser")
-    student = teacher.as_student()
+    student = pupil(teacher)
     condition = teacher.condition(pictures().batch(torch.arange(3)))
     x, v = torch.randn(2, 3, 2, *teacher.event)
     r = torch.tensor([[0.0, 1.0], [0.5, 0.0], [1.0, 0.3]])
@@ -133,7 +151,7 @@ def test_regression_brings_a_student_nearer(teacher: str, tmp_path: Path) -> Non
     model = build(teacher)
     stored = pairs(model, 40, knots=0)
     torch.manual_seed(0)
-    objective = RegressionObjective(model.as_student())
+    objective = RegressionObjective(pupil(model))
     settings = Training(steps=40, batch_size=16, learning_rate=1e-2, validate_every=20)
     result = train(objective, stored, stored, settings, seed=0, checkpoints=tmp_path)
     losses = [entry["validation/loss"] for entry in result.history]

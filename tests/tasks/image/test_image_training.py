@@ -119,7 +119,7 @@ def test_a_unet_on_points_is_an_error_that_names_the_setting() -> None:
     with pytest.raises(UserError, match=r"network\.kind .* set it to mlp"):
         stage2.build(card("denoiser", POINTS, network={"kind": "unet"}))
     with pytest.raises(UserError, match=r"student\.kind"):
-        stage2.build(card("flow", POINTS, student={"kind": "unet"})).as_student()
+        stage2.build(card("flow", POINTS)).as_student({"kind": "unet"})
     with pytest.raises(UserError, match="choose model pixels"):
         stage2.build(card("denoiser", POINTS, code="vae"))
 

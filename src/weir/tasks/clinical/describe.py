@@ -5,7 +5,6 @@ The folder is MEDS, or has a Parquet file for each patient and a CSV of outcomes
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
 from pathlib import Path
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from meds import birth_code
 
 from weir.errors import UserError
+from weir.pipeline.fingerprint import file_digest
 from weir.tasks.clinical.dataset_config import SUBJECT_SPLITS, ClinicalDataset
 from weir.tasks.clinical.labels import SPLITS
 from weir.tasks.clinical.preprocess import process
@@ -50,7 +50,7 @@ def describe(folder: Path) -> Proposal:
         names, node = _meds(folder, files, shards, notes)
     else:
         names, node = _patient_files(folder, files, notes)
-    sha256 = {name: _sha256(folder / name) for name in names}
+    sha256 = {name: file_digest(folder / name) for name in names}
     node = {"task": "clinical", "source": {"path": str(folder), "sha256": sha256}} | node
     schema = _rehearse(folder, node, notes)
     if schema is not None:
@@ -209,8 +209,3 @@ def _columns(file: Path) -> list[str]:
         return list(pq.read_schema(file).names)
     except (OSError, pa.ArrowException):
         return []
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from weir.tasks.clinical import flow_stage2, joint
 
 if TYPE_CHECKING:
+    from weir.config.nodes import Distill
     from weir.stages.model_folder import ModelCard
     from weir.tasks.clinical.flow import RecordFlow
 
@@ -16,3 +17,8 @@ def build(card: ModelCard) -> RecordFlow:
     teacher = card.parent()
     module = flow_stage2 if teacher.section == "stage2" else joint
     return module.build(teacher).as_student()
+
+
+def start(config: Distill, teacher: RecordFlow) -> RecordFlow:
+    """The student that a node trains: a copy of its teacher."""
+    return teacher.as_student()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from weir.errors import UserError
+from weir.pipeline.fingerprint import file_digest
 from weir.tasks.forecast.checks import (
     clean,
     constants,
@@ -50,8 +50,7 @@ def describe(file: Path) -> Proposal:
     if not file.name.endswith(SUFFIXES):
         raise UserError(f"{file}: unknown kind of file; convert it to {', '.join(SUFFIXES)}")
     notes: list[str] = []
-    with file.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    sha256 = file_digest(file)
     node: dict[str, Any] = {
         "task": "forecast",
         "source": {"path": str(file), "sha256": sha256},

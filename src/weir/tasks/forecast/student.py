@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from weir.tasks.forecast import joint, stage2
 
 if TYPE_CHECKING:
+    from weir.config.nodes import Distill
     from weir.stages.model_folder import ModelCard
     from weir.tasks.forecast.stage2 import ResidualFlow
 
@@ -16,3 +17,8 @@ def build(card: ModelCard) -> ResidualFlow:
     teacher = card.parent()
     module = stage2 if teacher.section == "stage2" else joint
     return module.build(teacher).as_student()
+
+
+def start(config: Distill, teacher: ResidualFlow) -> ResidualFlow:
+    """The student that a node trains: a copy of its teacher."""
+    return teacher.as_student()

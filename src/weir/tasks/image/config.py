@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from weir.config.base import Config
-from weir.config.nodes import Distill, Teacher
+from weir.config.nodes import Teacher
 from weir.tasks.image.baseline_config import ImageBaseline
 from weir.tasks.image.dataset_config import ImageDataset
+from weir.tasks.image.distill_config import ImageDistill
 from weir.tasks.image.evaluate_config import ImageEvaluate
 from weir.tasks.image.stage1_config import ImageStage1
 from weir.tasks.image.stage2_config import ImageStage2
@@ -15,7 +16,7 @@ SECTIONS: dict[str, type[Config]] = {
     "stage1": ImageStage1,
     "stage2": ImageStage2,
     "teacher": Teacher,
-    "distill": Distill,
+    "distill": ImageDistill,
     "baseline": ImageBaseline,
     "evaluate": ImageEvaluate,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,13 +43,6 @@ class Denoiser(EdmFlow):
         self.student = student
         # A jump of finite length is no derivative: there is no denoiser in a student.
         self.has_denoiser = not student
-
-    def as_student(self) -> Denoiser:
-        """A copy with a step-size input that does nothing yet; guidance is what it learns from."""
-        student = copy.deepcopy(self)
-        student.network.add_step()
-        student.student, student.guidance, student.has_denoiser = True, 0.0, False
-        return student.train(self.training)
 
     def field(self, u: Tensor, sigma: Tensor, label: Tensor, step: Tensor | None = None) -> Tensor:
         """The network's output."""

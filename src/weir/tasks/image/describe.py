@@ -6,11 +6,11 @@ idx files, of CIFAR-10's `.bin` files, or of a folder of pictures for each class
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from weir.errors import UserError
+from weir.pipeline.fingerprint import file_digest
 from weir.tasks.image.dataset_config import ImageDataset
 from weir.tasks.image.members import ARCHIVES, junk
 from weir.tasks.image.preprocess import process
@@ -34,13 +34,13 @@ def describe(path: Path) -> Proposal:
     """
     if path.is_dir():
         folder, names = path, _names(path)
-        sha256: Any = {name: _sha256(path / name) for name in names}
+        sha256: Any = {name: file_digest(path / name) for name in names}
     elif path.is_file():
         if not path.name.lower().endswith((*ARCHIVES, ".npz")):
             raise UserError(
                 f"{path}: unknown kind of file; give a folder, a zip or tar of pictures, or an .npz"
             )
-        folder, names, sha256 = path.parent, [path.name], _sha256(path)
+        folder, names, sha256 = path.parent, [path.name], file_digest(path)
     else:
         raise UserError(f"{path} does not exist; mend the path")
     notes: list[str] = []
@@ -101,8 +101,3 @@ def _rehearse(
             notes.append(f"not usable yet: {text}")
             return None
         node[mend] = MENDS[mend]
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -165,26 +165,6 @@ class EdmFlow(ImageFlow):
 
         return edm.sample(denoiser, x, sigmas, solver=solver, generator=generator, knots=knots)
 
-    def generate(
-        self,
-        condition: ImageCondition,
-        draws: int,
-        *,
-        steps: int | None = None,
-        solver: ImageSolver | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """As usual; the noise of `ancestral` comes from `generator` as well."""
-        solver = self.solver if solver is None else solver
-        if self.student or solver != "ancestral":
-            return super().generate(
-                condition, draws, steps=steps, solver=solver, generator=generator
-            )
-        white = self.source(condition, draws, generator)
-        return self.transport(
-            white, condition, steps=steps, solver=solver, generator=generator
-        ).final
-
     def nfe(self, steps: int | None = None, solver: ImageSolver | None = None) -> int:
         """Evaluations of the field per sample; guidance doubles them."""
         solver = self.solver if solver is None else solver

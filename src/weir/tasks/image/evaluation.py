@@ -112,14 +112,13 @@ def _stepped(config: ImageEvaluate) -> bool:
     return config.model.startswith(("stage2/", "distill/"))
 
 
-def _prepare(model: Any, config: ImageEvaluate) -> None:
+def _prepare(model: ImageModel, config: ImageEvaluate) -> None:
     """Tell the model how to sample, where that is no argument of `draw`.
 
     Raises:
         UserError: it cannot be guided.
     """
-    guidable = getattr(model, "drop_class", 0) > 0 and not getattr(model, "student", False)
-    if config.guidance and not guidable:
+    if config.guidance and not model.guidable:
         raise UserError(
             f"evaluate: {config.model} cannot be guided, only a stage2 model (flow, denoiser, "
             "matching) trained with drop_class above 0; remove guidance"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from weir.errors import UserError
 from weir.flows.model import FlowModel
+from weir.flows.solvers import Solution
 from weir.tasks.image.image_model import ImageSolver
 from weir.tasks.image.scale import SIGMA_DATA
 
@@ -76,6 +78,33 @@ class ImageFlow(FlowModel):
         self.code.eval()
         return self
 
+    @property
+    def guidable(self) -> bool:
+        """Whether the model also knows no class; a student has its teacher's guidance."""
+        return self.drop_class > 0 and not self.student
+
+    def as_student(self, network: dict[str, Any] | None = None) -> ImageFlow:
+        """A student to be trained, with the same first stage.
+
+        By default a copy with a step-size input that does nothing yet; guidance is what it learns
+        from.
+
+        Args:
+            network: settings of the student's own network, for a model that is none.
+
+        Raises:
+            UserError: the student's network is the model's.
+        """
+        if network is not None:
+            raise UserError(
+                "distill: student is for a teacher of model flow; other students have their "
+                "teacher's network, so remove it"
+            )
+        student = copy.deepcopy(self)
+        student.network.add_step()
+        student.student, student.guidance, student.has_denoiser = True, 0.0, False
+        return student.train(self.training)
+
     def condition(self, batch: Images) -> ImageCondition:
         """The classes of a batch."""
         return ImageCondition(batch.label)
@@ -127,12 +156,22 @@ class ImageFlow(FlowModel):
         solver = self.solver if solver is None else solver
         if solver == "direct" and not self.student:
             return self.direct(condition, draws, 1 if steps is None else steps, generator)
+        return super().generate(condition, draws, steps=steps, solver=solver, generator=generator)
+
+    def transport(
+        self, x: Tensor, condition: ImageCondition, *, solver: ImageSolver | None = None, **how: Any
+    ) -> Solution:
+        """As usual.
+
+        Raises:
+            UserError: the solver is one of EDM alone.
+        """
         if solver == "ancestral" and not self.student:
             raise UserError(
                 "evaluate: solver ancestral is for models under EDM (flow, denoiser); choose heun, "
                 "euler or midpoint"
             )
-        return super().generate(condition, draws, steps=steps, solver=solver, generator=generator)
+        return super().transport(x, condition, solver=solver, **how)
 
     def direct(
         self, condition: ImageCondition, draws: int, steps: int, generator: Any = None

@@ -21,6 +21,7 @@ class ImageModel(Protocol):
 
     Attributes:
         code: between unit and event scale; None for a baseline that lives on the unit scale.
+        guidable: whether `guidance` may be other than 0.
         guidance: weight of classifier-free guidance in `draw`; 0 for none. Set by the evaluation.
         direct_sigma: noise at which `direct` draws of several steps begin, event units. Likewise.
         has_density: whether `log_prob` answers.
@@ -29,6 +30,10 @@ class ImageModel(Protocol):
 
     code: ImageCode | None
     guidance: float
+
+    @property
+    def guidable(self) -> bool: ...
+
     direct_sigma: float
     has_density: bool
     has_denoiser: bool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,13 +39,6 @@ class MatchingFlow(ImageFlow):
         super().__init__(code, priors, **settings)
         self.path = Path("linear")
         self.network = EventNetwork(self.event, self.classes, **network)
-
-    def as_student(self) -> MatchingFlow:
-        """A copy with a step-size input that does nothing yet; guidance is what it learns from."""
-        student = copy.deepcopy(self)
-        student.network.add_step()
-        student.student, student.guidance, student.has_denoiser = True, 0.0, False
-        return student.train(self.training)
 
     def velocity(
         self, x: Tensor, t: Tensor, condition: ImageCondition, step: Tensor | None = None

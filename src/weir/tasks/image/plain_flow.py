@@ -154,7 +154,7 @@ class PlainFlow(ImageFlow):
         self.activation = LeakyActivation(activation, leak)
         self.has_density = code.log_volume is not None
 
-    def as_student(self) -> ImageFlow:
+    def as_student(self, network: dict[str, Any] | None = None) -> ImageFlow:
         """There is none.
 
         Raises:

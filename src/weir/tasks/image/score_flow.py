@@ -71,8 +71,6 @@ class ScoreFlow(EdmFlow):
         code: the first stage.
         priors: share of each class among the training items.
         density: of `u` given noise and class; an `nn.Module`.
-        student_network: settings of the network of its students, see
-            `weir.tasks.image.network.build_network`; a gradient field makes no jumps.
         settings: those of `EdmFlow`.
     """
 
@@ -81,21 +79,18 @@ class ScoreFlow(EdmFlow):
         code: ImageCode,
         priors: Any,
         density: Any,
-        *,
-        student_network: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(code, priors, **settings)
         self.density = density
-        self.student_network = student_network or {"kind": "mlp"}
         self.has_density = code.log_volume is not None
 
-    def as_student(self) -> Denoiser:
-        """A student with a network of its own, untrained; its first stage is this one's."""
+    def as_student(self, network: dict[str, Any] | None = None) -> Denoiser:
+        """A student with a network of its own, untrained: a gradient field makes no jumps."""
         model = Denoiser(
             self.code,
             self.priors.tolist(),
-            self.student_network,
+            network or {},
             noise=self.noise,
             steps=self.steps,
             student=True,

@@ -33,9 +33,7 @@ def assemble(config: dict[str, Any], priors: list[float], code: ImageCode) -> Im
     match config["model"]:
         case "flow":
             density = Density(code.event, len(priors), noise=noise, **config["density"])
-            return ScoreFlow(
-                code, priors, density, student_network=config["student"], noise=noise, **classes
-            )
+            return ScoreFlow(code, priors, density, noise=noise, **classes)
         case "denoiser":
             return Denoiser(code, priors, config["network"], noise=noise, **classes)
         case "matching":

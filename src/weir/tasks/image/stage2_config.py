@@ -19,7 +19,6 @@ from weir.tasks.image.flow_config import (
 ONLY = {
     "density": ("flow",),
     "weights": ("flow",),
-    "student": ("flow",),
     "network": ("denoiser", "matching"),
     "noise": ("flow", "denoiser"),
     "time_sampling": ("matching",),
@@ -46,10 +45,6 @@ class ImageStage2(Config):
         default_factory=DensitySettings, description="For `flow`: the normalising flow."
     )
     weights: Weights = Field(default_factory=Weights, description="For `flow`: its loss.")
-    student: NetworkSettings = Field(
-        default_factory=NetworkSettings,
-        description="For `flow`: network of its students, since a gradient makes no jumps.",
-    )
     network: NetworkSettings = Field(
         default_factory=NetworkSettings, description="For `denoiser`, `matching`: the network."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pandas as pd
 from anndata.io import read_elem
 
 from weir.errors import UserError
+from weir.pipeline.fingerprint import file_digest
 from weir.tasks.perturb.checks import Totals, count_totals, drop_poor
 from weir.tasks.perturb.dataset_config import PerturbDataset
 from weir.tasks.perturb.labels import read_labels
@@ -71,8 +71,7 @@ def describe(file: Path) -> Proposal:
     if not file.is_file():
         raise UserError(f"{file} does not exist or is no file; mend the path")
     notes: list[str] = []
-    with file.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    sha256 = file_digest(file)
     node: dict[str, Any] = {
         "task": "perturb",
         "source": {"path": str(file), "sha256": sha256},

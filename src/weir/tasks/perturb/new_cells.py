@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from weir.errors import UserError
+from weir.pipeline.fingerprint import file_digest
 from weir.tasks.perturb.cells import Cells
 from weir.tasks.perturb.checks import check_positions, count_totals, drop_poor
 from weir.tasks.perturb.dataset_config import PerturbDataset
@@ -106,8 +106,7 @@ def open_new_cells(file: Path, schema: Schema, request: Request) -> Iterator[New
 
 @contextmanager
 def _opened(file: Path, schema: Schema, request: Request) -> Iterator[NewCells]:
-    with file.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    sha256 = file_digest(file)
     config = dataset_of(file, sha256, schema, request)
     notes: list[str] = []
     with open_cells(file, config) as raw:

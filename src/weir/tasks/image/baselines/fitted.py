@@ -23,6 +23,7 @@ class Fitted(nn.Module):
         schema: of the data, as in a model's card.
     """
 
+    guidable: ClassVar[bool] = False
     guidance: float = 0.0
     direct_sigma: float = 0.0
     code: ClassVar[None] = None
