@@ -1,4 +1,4 @@
-"""`WEIR_DEVICES=2 weir stage1 NAME` gives the model that one process gives, for each task.
+"""`WEIR_DEVICES=2 weir STAGE NAME` gives the model that one process gives, for each task.
 
 The data is made once, by `weir` itself. Commands run as forks of one process that has their
 imports, which take longer than these trainings.
@@ -17,13 +17,22 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 
 TOLERANCE = 1e-4
 """Of weights after ten steps; sums of floats have another order."""
 REPOSITORY = Path(__file__).resolve().parents[2]
-NODES = {"forecast": "river", "perturb": "cells", "clinical": "ward"}
+TRAININGS = {
+    "forecast": ("river", ["stage1 river"]),
+    "perturb": ("cells", ["stage1 cells"]),
+    "perturb jointly": ("cells", ["joint cells"]),
+    "clinical": ("ward", ["stage1 ward"]),
+    # Its loss differentiates a gradient.
+    "image": ("digits", ["stage1 pixels", "stage2 digits"]),
+}
+"""Dataset, and the stages that follow; the last one is the training."""
 TRAINING = {"steps": 10, "batch_size": 20, "accumulate": 3, "validate_every": 5, "ema": 0.9}
 CELLS = {
     "cells": 600,
@@ -59,13 +68,28 @@ PARAMS = {
             "source": {"simulator": {"patients": 200, "hours": 12, "seed": 0}},
             "outcome": "in_hospital_mortality",
         },
+        "digits": {
+            "task": "image",
+            "source": {"bundled": "digits"},
+            "judge": {"steps": 10, "width": 4},
+        },
     },
     "stage1": {
         "river": {"dataset": "river", "training": TRAINING},
         "cells": {"dataset": "cells", "training": TRAINING},
         "ward": {"dataset": "ward", "training": TRAINING | {"monitor": "bce"}},
         "wrong": {"dataset": "river", "training": TRAINING | {"monitor": "nothing"}},
+        "pixels": {"dataset": "digits"},
     },
+    "stage2": {
+        "digits": {
+            "stage1": "pixels",
+            "density": {"hidden": [16, 16], "components": 2, "dropout": 0.1},
+            "drop_class": 0.1,
+            "training": TRAINING,
+        },
+    },
+    "joint": {"cells": {"dataset": "cells", "training": TRAINING}},
 }
 
 Weir = Callable[..., list[int]]
@@ -101,18 +125,19 @@ def weir(root: Path) -> Iterator[Weir]:
     server.wait(10)
 
 
-@pytest.mark.parametrize("task", NODES)
-def test_two_processes_give_the_model_of_one(root: Path, weir: Weir, task: str) -> None:
-    name = NODES[task]
-    assert weir("fetch", name) == [0]
-    assert weir("preprocess", name) == [0]
-    output = root / f"results/stage1/{name}-s0"
-    assert weir("stage1", name) == [0]
+@pytest.mark.parametrize("what", TRAININGS)
+def test_two_processes_give_the_model_of_one(root: Path, weir: Weir, what: str) -> None:
+    name, stages = TRAININGS[what]
+    for line in (f"fetch {name}", f"preprocess {name}", *stages):
+        assert weir(*line.split()) == [0]
+    section, node = stages[-1].split()
+    output = root / f"results/{section}/{node}-s0"
     one, history = load_file(output / "model.safetensors"), _history(output)
     shutil.rmtree(output)
-    assert weir("stage1", name, processes=2) == [0, 0]
+    assert weir(section, node, processes=2) == [0, 0]
     two = load_file(output / "model.safetensors")
-    assert max((v.float() - two[k].float()).abs().max().item() for k, v in one.items()) < TOLERANCE
+    for tensor, value in one.items():
+        torch.testing.assert_close(two[tensor], value, rtol=0, atol=TOLERANCE, msg=tensor)
     assert _history(output) == pytest.approx(history, rel=1e-3, abs=1e-5)
     assert not list(output.parent.glob(".*"))  # nothing half-written
 
