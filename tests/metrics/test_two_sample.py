@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from weir.metrics.two_sample import classifier_two_sample_test
+from weir.metrics.two_sample import boosted_auc, classifier_two_sample_test
 
 
 def test_samples_of_one_law_are_not_told_apart() -> None:
@@ -45,3 +45,11 @@ def test_groups_stay_in_one_fold() -> None:
 def test_sets_of_different_size_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(3, 2\) and \(4, 2\)"):
         classifier_two_sample_test(np.ones((3, 2)), np.ones((4, 2)))
+
+
+def test_boosting_ranks_as_well_as_it_can() -> None:
+    a, b = np.random.default_rng(0).normal(size=(2, 1500, 2))
+    assert boosted_auc(a, b) == pytest.approx(0.5, abs=0.04)
+    # Of two normals whose means differ by 2: Phi(sqrt 2).
+    found = boosted_auc(a, b + np.array([2.0, 0.0]), max_iter=40)
+    assert found == pytest.approx(0.921, abs=0.02)

@@ -48,11 +48,6 @@ def preconditioning(sigma: Tensor, sigma_data: float = 0.5) -> Preconditioning:
     )
 
 
-def loss_weight(sigma: Tensor, sigma_data: float = 0.5) -> Tensor:
-    """Weight of `|D - y|^2` at which F's own squared error counts the same at every noise."""
-    return (sigma.square() + sigma_data**2) / (sigma * sigma_data).square()
-
-
 def sample_sigma(
     shape: tuple[int, ...],
     p_mean: float = -1.2,

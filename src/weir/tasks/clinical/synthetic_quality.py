@@ -201,27 +201,18 @@ def _transfer(
 
 def two_sample_auc(made: Tensor, real: Tensor, codes: int, seed: int) -> float:
     """Cross-validated AUC of boosting that tells synthetic from real records by their events."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from weir.metrics.two_sample import boosted_auc
 
     random = np.random.default_rng(seed)
     count = min(len(made), len(real), TESTED)
     events = codes * len(AGGREGATES)
-    both = np.concatenate(
-        [
-            part[random.choice(len(part), count, replace=False), :events].double().numpy()
-            for part in (made, real)
-        ]
-    )
     # Missing is a value of its own, below all others: scikit-learn cannot bin a column that is
     # missing in a whole fold.
-    both = np.nan_to_num(both, nan=-1e6)
-    label = np.repeat([1, 0], count)
-    folds = StratifiedKFold(3, shuffle=True, random_state=seed)
-    trees = HistGradientBoostingClassifier(max_iter=TREES, max_features=0.3, random_state=seed)
-    guess = cross_val_predict(trees, both, label, cv=folds, method="predict_proba")[:, 1]
-    return float(roc_auc_score(label, guess))
+    both = (
+        part[random.choice(len(part), count, replace=False), :events].double().nan_to_num(-1e6)
+        for part in (made, real)
+    )
+    return boosted_auc(*both, seed=seed, max_iter=TREES)
 
 
 def nearest(

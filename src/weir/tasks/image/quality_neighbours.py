@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -61,21 +60,14 @@ def two_sample_auc(samples: Tensor, held: HeldOut, seed: int) -> dict[str, float
         held: the items.
         seed: of the folds.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from weir.metrics.two_sample import boosted_auc
 
     made, asked = held.thinned(samples)
     count = min(len(made), len(held), TOLD)
     if count < FOLDS:
         return {}
     tables = [
-        torch.cat([points.flatten(1), label[:, None]], dim=1)[some(len(points), count)]
+        torch.cat([points.flatten(1), label[:, None]], dim=1)[some(len(points), count)].cpu()
         for points, label in ((made, asked), (held.unit, held.label))
     ]
-    both = torch.cat(tables).cpu().numpy()
-    origin = np.repeat([1, 0], count)
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    trees = HistGradientBoostingClassifier(max_features=0.3, random_state=seed, **BOOSTING)
-    guess = cross_val_predict(trees, both, origin, cv=folds, method="predict_proba")[:, 1]
-    return {"two_sample_auc": float(roc_auc_score(origin, guess))}
+    return {"two_sample_auc": boosted_auc(*tables, folds=FOLDS, seed=seed, **BOOSTING)}
