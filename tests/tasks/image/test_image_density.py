@@ -14,17 +14,21 @@ from weir.tasks.image.density import Density
 
 KINDS: dict[str, dict[str, Any]] = {
     "mixture": {"transform": "mixture"},
+    "neighbours": {"transform": "mixture", "radius": 1, "local_width": 8},
     "affine": {"transform": "affine"},
     "gaussianization": {"transform": "gaussianization"},
     "sos": {"transform": "sos"},
     "spline": {"transform": "spline"},
     "coupling": {"transform": "gaussianization", "coupling": True},
 }
+MAPS = [kind for kind, how in KINDS.items() if how["transform"] != "mixture"]
+"""Those that take what is drawn to white noise."""
 
 
 def density(shape: tuple[int, ...] = (2,), **settings: Any) -> Density:
-    """A random density of three classes, in double precision."""
+    """A random density of three classes, in double precision; neighbours are those of pictures."""
     torch.manual_seed(0)
+    shape = (1, 1, *shape) if "radius" in settings and len(shape) == 1 else shape
     made = Density(shape, 3, layers=3, hidden=(16, 16), components=4, embedding=8, **settings)
     return stir(made).double().eval()
 
@@ -58,7 +62,9 @@ def test_density_is_standard_normal_in_the_limit_of_noise(kind: str) -> None:
     assert gaps[1] / gaps[2] == pytest.approx(1e4, rel=0.1)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "mixture"])
+@pytest.mark.parametrize(
+    "kind", [kind for kind, how in KINDS.items() if how["transform"] != "mixture"]
+)
 def test_draws_are_of_the_density(kind: str) -> None:
     """A draw maps back to the white noise that it was made of, pictures' shape and all."""
     model = density((1, 3, 2), **KINDS[kind]).float()
@@ -69,17 +75,19 @@ def test_draws_are_of_the_density(kind: str) -> None:
     torch.testing.assert_close(back, white(12, 6, seed=3), atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["mixture", "neighbours"])
 @pytest.mark.parametrize("sigma", [0.0, 0.5])
-def test_draws_of_mixtures_have_the_moments_of_the_density(sigma: float) -> None:
+def test_draws_of_mixtures_have_the_moments_of_the_density(sigma: float, kind: str) -> None:
     """Also through an affine layer before them; moments by quadrature."""
-    model, count = density(transform="mixture"), 40_000
+    model, count = density(**KINDS[kind]), 40_000
     side = torch.linspace(-12, 12, 241, dtype=torch.float64)
     u = torch.cartesian_prod(side, side)
     with torch.no_grad():
         weight = model.log_prob(u, everywhere(sigma, u), torch.full((len(u),), 2)).exp()
     weight /= weight.sum()
     label = torch.full((count,), 2)
-    made = model.sample(everywhere(sigma, label), label, torch.Generator().manual_seed(1)).double()
+    made = model.sample(everywhere(sigma, label), label, torch.Generator().manual_seed(1))
+    made = made.flatten(1).double()
     features = [lambda x: x, lambda x: x**2, lambda x: x.prod(1, True), lambda x: x.tanh() ** 3]
     for feature in features:
         truth = (weight[:, None] * feature(u)).sum(0)

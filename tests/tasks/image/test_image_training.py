@@ -115,11 +115,13 @@ def test_a_model_is_restored_from_its_folder(name: str, tmp_path: Path) -> None:
     assert torch.equal(*draws)
 
 
-def test_a_unet_on_points_is_an_error_that_names_the_setting() -> None:
+def test_what_points_have_not_is_an_error_that_names_the_setting() -> None:
     with pytest.raises(UserError, match=r"network\.kind .* set it to mlp"):
         stage2.build(card("denoiser", POINTS, network={"kind": "unet"}))
     with pytest.raises(UserError, match=r"student\.kind"):
         stage2.build(card("flow", POINTS)).as_student({"kind": "unet"})
+    with pytest.raises(UserError, match=r"density\.radius: needs pictures"):
+        stage2.build(card("flow", POINTS, density={"radius": 1}))
     with pytest.raises(UserError, match="choose model pixels"):
         stage2.build(card("denoiser", POINTS, code="vae"))
 

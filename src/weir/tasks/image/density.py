@@ -59,6 +59,8 @@ class Density(nn.Module):
         components: components of a mixture, bins of a spline, polynomials of a sum.
         embedding: width of the context.
         dropout: of the hidden units of a `MixtureLaw`.
+        radius: of its network of neighbours, for pictures; 0 for none.
+        local_width: hidden units of that.
 
     References:
         Papamakarios et al. 2017, "Masked Autoregressive Flow for Density Estimation";
@@ -79,6 +81,8 @@ class Density(nn.Module):
         components: int = 8,
         embedding: int = 32,
         dropout: float = 0.0,
+        radius: int = 0,
+        local_width: int = 64,
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
@@ -90,12 +94,14 @@ class Density(nn.Module):
         self.law: MixtureLaw | None = None
         if transform == "mixture":
             self.law = MixtureLaw(
-                self.size,
+                self.shape,
                 embedding,
                 components=components,
                 width=hidden[0],
                 blocks=len(hidden) - 1,
                 dropout=dropout,
+                radius=radius,
+                local_width=local_width,
             )
             transform, layers = "affine", layers - 1
         univariate, shapes = _univariate(transform, components)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from weir.config.base import Config
 
@@ -54,6 +61,18 @@ class DensitySettings(Config):
     )
     embedding: PositiveInt = Field(64, description="Width of the vector of noise and class.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the hidden units of `mixture`.")
+    radius: NonNegativeInt = Field(
+        0,
+        description="For `mixture` of pictures: a second network, the same everywhere, tells each "
+        "pixel of those before it within so many to each side; 0 for none.",
+    )
+    local_width: PositiveInt = Field(64, description="Hidden units of that network at each pixel.")
+
+    @model_validator(mode="after")
+    def _of_mixtures(self) -> Self:
+        if self.radius and self.transform != "mixture":
+            raise ValueError(f"radius is for transform mixture; remove it from {self.transform}")
+        return self
 
 
 class PlainSettings(Config):

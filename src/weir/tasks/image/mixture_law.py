@@ -12,7 +12,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from weir.errors import UserError
+from weir.networks.causal import CausalNeighbourhood
 from weir.networks.masked import MaskedResidual
+
+TOLD = 16
+"""Numbers of each coordinate that the network of all tells the one of neighbours."""
 
 _BOUND = 9.0
 """Largest absolute log of a component's deviation."""
@@ -21,13 +26,22 @@ _BOUND = 9.0
 class MixtureLaw(nn.Module):
     """`p(z | context) = prod_i sum_k w_ik N(z_i; m_ik, s_ik^2)`, parameters given `z_1 .. z_(i-1)`.
 
+    One network sees all coordinates before the i-th. Of pictures a second one may add what those
+    near it tell; it is the same everywhere, so that strokes and edges need not be learnt anew at
+    each place.
+
     Args:
-        size: coordinates.
+        shape: of an event.
         context: width of contexts.
         components: of each mixture.
         width: hidden units of the network.
         blocks: its residual blocks.
         dropout: of its hidden units.
+        radius: pixels to each side that the second network sees; 0 for none.
+        local_width: its hidden units at each pixel.
+
+    Raises:
+        UserError: events without neighbours are to have some.
 
     References:
         Papamakarios et al. 2017, "Masked Autoregressive Flow for Density Estimation" (MADE MoG).
@@ -35,20 +49,35 @@ class MixtureLaw(nn.Module):
 
     def __init__(
         self,
-        size: int,
+        shape: tuple[int, ...],
         context: int,
         *,
         components: int = 8,
         width: int = 256,
         blocks: int = 1,
         dropout: float = 0.0,
+        radius: int = 0,
+        local_width: int = 64,
     ) -> None:
         super().__init__()
+        size, self.each = math.prod(shape), 3 * components
+        out = self.each + (TOLD if radius else 0)
         self.network = MaskedResidual(
-            size, 3 * components, context, width=width, blocks=blocks, dropout=dropout
+            size, out, context, width=width, blocks=blocks, dropout=dropout
         )
+        self.near: CausalNeighbourhood | None = None
+        if radius:
+            if len(shape) != 3:
+                raise UserError(
+                    "density.radius: needs pictures, whose pixels have neighbours, and these "
+                    f"events have shape {list(shape)}; leave it out"
+                )
+            self.near = CausalNeighbourhood(
+                shape, TOLD, context, self.each, radius=radius, width=local_width
+            )
         with torch.no_grad():
-            start = self.network.last.bias.view(size, 3, components)
+            start = self.network.last.bias.view(size, out)[:, : self.each]
+            start = start.unflatten(1, (3, components))
             # Components that differ, without which they would stay alike; together about normal.
             start[:, 1] = torch.linspace(-1.2, 1.2, components)
             start[:, 2] = math.log(0.6)
@@ -61,7 +90,11 @@ class MixtureLaw(nn.Module):
             context: `[item, context]`.
             gate: `[item]`, 0 to 1: scales means and log deviations; 0 gives the standard normal.
         """
-        log_weight, mean, log_scale = _mixture(self.network(z, context), gate[:, None])
+        raw = self.network(z, context)
+        if self.near is not None:
+            raw, told = raw.split([self.each, TOLD], -1)
+            raw = raw + self.near(z, told, context)
+        log_weight, mean, log_scale = _mixture(raw, gate[:, None])
         square = ((z[..., None] - mean) * (-log_scale).exp()).square()
         each = log_weight - log_scale - 0.5 * square
         return torch.logsumexp(each, -1).sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
@@ -76,7 +109,11 @@ class MixtureLaw(nn.Module):
         white = torch.randn(shape[1:], generator=generator, device=context.device)
         growing = self.network.growing(context)
         for coordinate in range(self.network.size):
-            log_weight, mean, log_scale = _mixture(growing.outputs(coordinate), gate)
+            raw = growing.outputs(coordinate)
+            if self.near is not None:
+                raw, told = raw.split([self.each, TOLD], -1)
+                raw = raw + self.near.at(coordinate, growing.x, told, context)
+            log_weight, mean, log_scale = _mixture(raw, gate)
             below = log_weight.exp().cumsum(-1)[:, :-1] < rank[:, coordinate, None]
             chosen = below.sum(-1, keepdim=True)
             value = (

@@ -1,0 +1,112 @@
+"""What the coordinates near a pixel and before it in raster order tell, alike at every place."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class CausalNeighbourhood(nn.Module):
+    """`out` numbers for each coordinate of a picture, given its neighbours before it.
+
+    A masked convolution and a residual layer at each pixel, the same everywhere but for an offset
+    of each place. A pixel sees the square around it, of its own channel what precedes it, of the
+    channels before its own all. What lies farther off is for others to tell: `features`.
+
+    Args:
+        shape: `(channel, height, width)`; coordinates are counted in this order.
+        features: numbers that are known of each coordinate by its predecessors, wherever they are.
+        context: width of contexts.
+        out: outputs of each coordinate; zero at first.
+        radius: pixels to each side.
+        width: hidden units of each coordinate.
+
+    References:
+        van den Oord et al. 2016, "Pixel Recurrent Neural Networks" (masked convolutions).
+    """
+
+    mask: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        features: int,
+        context: int,
+        out: int,
+        *,
+        radius: int = 3,
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        self.shape, self.radius, self.width = tuple(shape), radius, width
+        channels, side = shape[0], 2 * radius + 1
+        near = _precedes(channels, side)
+        self.register_buffer("mask", near.to(torch.get_default_dtype()), persistent=False)
+        bound = 1 / math.sqrt(channels * side**2 / 2)
+        self.weight = nn.Parameter(
+            torch.empty(channels, width, channels, side, side).uniform_(-bound, bound)
+        )
+        self.place = nn.Parameter(torch.zeros(math.prod(shape), width))
+        self.further = nn.Linear(features, width)
+        self.modulation = nn.Linear(context, 2 * width)
+        self.first = nn.Linear(width, width)
+        self.second = nn.Linear(width, width)
+        self.last = nn.Linear(width, out)
+        for layer in (self.modulation, self.last):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, features: Tensor, context: Tensor) -> Tensor:
+        """`[item, coordinate, out]`.
+
+        Args:
+            x: `[item, coordinate]`.
+            features: `[item, coordinate, features]`.
+            context: `[item, context]`.
+        """
+        weight = (self.weight * self.mask).flatten(0, 1)
+        near = functional.conv2d(x.unflatten(1, self.shape), weight, padding=self.radius)
+        near = near.unflatten(1, (-1, self.width)).movedim(2, -1).flatten(1, -2)
+        return self._answer(near + self.place, features, self.modulation(context)[:, None])
+
+    def at(self, coordinate: int, x: Tensor, features: Tensor, context: Tensor) -> Tensor:
+        """`[item, out]` of one coordinate alone.
+
+        Args:
+            coordinate: which.
+            x: `[item, coordinate]`; what does not precede the coordinate is not looked at.
+            features: `[item, features]` of that coordinate.
+            context: `[item, context]`.
+        """
+        _, height, width = self.shape
+        channel, place = divmod(coordinate, height * width)
+        row, column = divmod(place, width)
+        above, left = max(0, row - self.radius), max(0, column - self.radius)
+        rows = slice(above, row + self.radius + 1)
+        columns = slice(left, column + self.radius + 1)
+        seen = x.unflatten(1, self.shape)[:, :, rows, columns]
+        top, start = above - row + self.radius, left - column + self.radius
+        kernel = (self.weight[channel] * self.mask[channel])[
+            ..., top : top + seen.shape[2], start : start + seen.shape[3]
+        ]
+        near = functional.linear(seen.flatten(1), kernel.flatten(1))
+        return self._answer(near + self.place[coordinate], features, self.modulation(context))
+
+    def _answer(self, near: Tensor, features: Tensor, modulation: Tensor) -> Tensor:
+        shift, scale = modulation.chunk(2, -1)
+        hidden = functional.gelu(torch.addcmul(shift, 1 + scale, near + self.further(features)))
+        hidden = hidden + self.second(functional.gelu(self.first(hidden)))
+        return self.last(functional.gelu(hidden))
+
+
+def _precedes(channels: int, side: int) -> Tensor:
+    """Which places of a square precede its middle, `[channel, 1, channel seen, side, side]`."""
+    order = torch.arange(side * side).reshape(side, side) < side * side // 2
+    seen = torch.zeros(channels, channels, side, side, dtype=torch.bool)
+    for channel in range(channels):
+        seen[channel, :channel] = True
+        seen[channel, channel] = order
+    return seen[:, None]
