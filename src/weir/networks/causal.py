@@ -43,11 +43,13 @@ class CausalNeighbourhood(nn.Module):
         super().__init__()
         self.shape, self.radius, self.width = tuple(shape), radius, width
         channels, side = shape[0], 2 * radius + 1
+        self.side = side
         near = _precedes(channels, side)
+        self.seen = int(near.any(0).nonzero().max()) + 1
         self.register_buffer("mask", near.to(torch.get_default_dtype()), persistent=False)
         bound = 1 / math.sqrt(channels * side**2 / 2)
         self.weight = nn.Parameter(
-            torch.empty(channels, width, channels, side, side).uniform_(-bound, bound)
+            torch.empty(channels, width, channels * side**2).uniform_(-bound, bound)
         )
         self.place = nn.Parameter(torch.zeros(math.prod(shape), width))
         self.further = nn.Linear(features, width)
@@ -67,9 +69,11 @@ class CausalNeighbourhood(nn.Module):
             features: `[item, coordinate, features]`.
             context: `[item, context]`.
         """
-        weight = (self.weight * self.mask).flatten(0, 1)
-        near = functional.conv2d(x.unflatten(1, self.shape), weight, padding=self.radius)
-        near = near.unflatten(1, (-1, self.width)).movedim(2, -1).flatten(1, -2)
+        # As a product: a convolution of one channel takes three times as long on a CPU.
+        square = functional.unfold(x.unflatten(1, self.shape), self.side, padding=self.radius)
+        weight = (self.weight * self.mask)[..., : self.seen].flatten(0, 1)
+        near = functional.linear(square[:, : self.seen].transpose(1, 2), weight)
+        near = near.unflatten(2, (-1, self.width)).transpose(1, 2).flatten(1, 2)
         return self._answer(near + self.place, features, self.modulation(context)[:, None])
 
     def at(self, coordinate: int, x: Tensor, features: Tensor, context: Tensor) -> Tensor:
@@ -89,24 +93,25 @@ class CausalNeighbourhood(nn.Module):
         columns = slice(left, column + self.radius + 1)
         seen = x.unflatten(1, self.shape)[:, :, rows, columns]
         top, start = above - row + self.radius, left - column + self.radius
-        kernel = (self.weight[channel] * self.mask[channel])[
-            ..., top : top + seen.shape[2], start : start + seen.shape[3]
-        ]
+        kernel = (self.weight[channel] * self.mask[channel]).unflatten(
+            1, (-1, self.side, self.side)
+        )
+        kernel = kernel[..., top : top + seen.shape[2], start : start + seen.shape[3]]
         near = functional.linear(seen.flatten(1), kernel.flatten(1))
         return self._answer(near + self.place[coordinate], features, self.modulation(context))
 
     def _answer(self, near: Tensor, features: Tensor, modulation: Tensor) -> Tensor:
         shift, scale = modulation.chunk(2, -1)
-        hidden = functional.gelu(torch.addcmul(shift, 1 + scale, near + self.further(features)))
-        hidden = hidden + self.second(functional.gelu(self.first(hidden)))
-        return self.last(functional.gelu(hidden))
+        hidden = functional.silu(torch.addcmul(shift, 1 + scale, near + self.further(features)))
+        hidden = hidden + self.second(functional.silu(self.first(hidden)))
+        return self.last(functional.silu(hidden))
 
 
 def _precedes(channels: int, side: int) -> Tensor:
-    """Which places of a square precede its middle, `[channel, 1, channel seen, side, side]`."""
+    """Which places of a square precede its middle, `[channel, 1, channel seen * side * side]`."""
     order = torch.arange(side * side).reshape(side, side) < side * side // 2
     seen = torch.zeros(channels, channels, side, side, dtype=torch.bool)
     for channel in range(channels):
         seen[channel, :channel] = True
         seen[channel, channel] = order
-    return seen[:, None]
+    return seen.flatten(1)[:, None]

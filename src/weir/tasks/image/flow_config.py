@@ -61,6 +61,11 @@ class DensitySettings(Config):
     )
     embedding: PositiveInt = Field(64, description="Width of the vector of noise and class.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the hidden units of `mixture`.")
+    start: Literal["normal", "marginal"] = Field(
+        "normal",
+        description="Where a `mixture` begins: nearly normal, or with the mixture that each pixel "
+        "follows by itself, which saves steps where most pixels are background.",
+    )
     radius: NonNegativeInt = Field(
         0,
         description="For `mixture` of pictures: a second network, the same everywhere, tells each "
@@ -70,8 +75,10 @@ class DensitySettings(Config):
 
     @model_validator(mode="after")
     def _of_mixtures(self) -> Self:
-        if self.radius and self.transform != "mixture":
-            raise ValueError(f"radius is for transform mixture; remove it from {self.transform}")
+        if self.transform != "mixture" and (self.radius or self.start != "normal"):
+            raise ValueError(
+                f"radius and start are for transform mixture; remove them from {self.transform}"
+            )
         return self
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
 
 from weir.tasks.image import stage1
 from weir.tasks.image.denoiser import Denoiser, DenoiserObjective
@@ -10,6 +12,7 @@ from weir.tasks.image.density import Density
 from weir.tasks.image.edm_flow import NoiseRange
 from weir.tasks.image.matching import MatchingFlow, MatchingObjective
 from weir.tasks.image.plain_flow import PlainFlow, PlainObjective
+from weir.tasks.image.scale import SIGMA_DATA
 from weir.tasks.image.score_flow import ScoreFlow, ScoreObjective
 
 if TYPE_CHECKING:
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     from weir.tasks.image.image_flow import ImageFlow
     from weir.tasks.image.image_loss import ImageObjective
     from weir.tasks.image.stage2_config import ImageStage2
+
+
+STARTED_WITH = 2000
+"""Most items by which a density is told where to begin."""
 
 
 def build(card: ModelCard) -> ImageFlow:
@@ -32,7 +39,8 @@ def assemble(config: dict[str, Any], priors: list[float], code: ImageCode) -> Im
     noise = NoiseRange(**config["noise"])
     match config["model"]:
         case "flow":
-            density = Density(code.event, len(priors), noise=noise, **config["density"])
+            settings = {key: value for key, value in config["density"].items() if key != "start"}
+            density = Density(code.event, len(priors), noise=noise, **settings)
             return ScoreFlow(code, priors, density, noise=noise, **classes)
         case "denoiser":
             return Denoiser(code, priors, config["network"], noise=noise, **classes)
@@ -43,9 +51,13 @@ def assemble(config: dict[str, Any], priors: list[float], code: ImageCode) -> Im
 
 
 def prepare(model: ImageFlow, config: ImageStage2, data: ImageSet, code: ImageCode) -> None:
-    """Put in the trained first stage and set the unit of its events."""
+    """Put in the trained first stage, set the unit of its events, and begin at the data."""
     model.code.load_state_dict(code.state_dict())
     model.code.fit(data)
+    if config.density.start == "marginal":
+        some = torch.arange(len(data))[:: max(1, len(data) // STARTED_WITH)][:STARTED_WITH]
+        events = model.events(data.batch(some)).flatten(1) / SIGMA_DATA
+        cast("ScoreFlow", model).density.law.start_at(events)
 
 
 def objective(config: ImageStage2, model: ImageFlow) -> ImageObjective:
