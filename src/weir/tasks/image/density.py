@@ -59,6 +59,7 @@ class Density(nn.Module):
         components: components of a mixture, bins of a spline, polynomials of a sum.
         embedding: width of the context.
         dropout: of the hidden units of a `MixtureLaw`.
+        convolved: whether its components are those of the data, widened by the noise.
         radius: of its network of neighbours, for pictures; 0 for none.
         local_width: hidden units of that.
 
@@ -81,6 +82,7 @@ class Density(nn.Module):
         components: int = 8,
         embedding: int = 32,
         dropout: float = 0.0,
+        convolved: bool = False,
         radius: int = 0,
         local_width: int = 64,
     ) -> None:
@@ -100,6 +102,7 @@ class Density(nn.Module):
                 width=hidden[0],
                 blocks=len(hidden) - 1,
                 dropout=dropout,
+                convolved=convolved,
                 radius=radius,
                 local_width=local_width,
             )

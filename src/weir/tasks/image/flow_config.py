@@ -61,10 +61,10 @@ class DensitySettings(Config):
     )
     embedding: PositiveInt = Field(64, description="Width of the vector of noise and class.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the hidden units of `mixture`.")
-    start: Literal["normal", "marginal"] = Field(
-        "normal",
-        description="Where a `mixture` begins: nearly normal, or with the mixture that each pixel "
-        "follows by itself, which saves steps where most pixels are background.",
+    convolved: bool = Field(
+        False,
+        description="Components of a `mixture` are those of the data, widened by the noise in "
+        "closed form, and begin with what each pixel follows by itself; else all is learnt.",
     )
     radius: NonNegativeInt = Field(
         0,
@@ -75,9 +75,9 @@ class DensitySettings(Config):
 
     @model_validator(mode="after")
     def _of_mixtures(self) -> Self:
-        if self.transform != "mixture" and (self.radius or self.start != "normal"):
+        if self.transform != "mixture" and (self.radius or self.convolved):
             raise ValueError(
-                f"radius and start are for transform mixture; remove them from {self.transform}"
+                f"radius and convolved are for transform mixture; remove them from {self.transform}"
             )
         return self
 

@@ -37,6 +37,9 @@ class MixtureLaw(nn.Module):
         width: hidden units of the network.
         blocks: its residual blocks.
         dropout: of its hidden units.
+        convolved: components are those of the data, to which the noise's variance is added, so
+            that no density is narrower than the noise; `start_at` tells where they begin. Else
+            they are of what is noisy, and how noise widens them is learnt.
         radius: pixels to each side that the second network sees; 0 for none.
         local_width: its hidden units at each pixel.
 
@@ -56,11 +59,12 @@ class MixtureLaw(nn.Module):
         width: int = 256,
         blocks: int = 1,
         dropout: float = 0.0,
+        convolved: bool = False,
         radius: int = 0,
         local_width: int = 64,
     ) -> None:
         super().__init__()
-        size, self.each = math.prod(shape), 3 * components
+        size, self.each, self.convolved = math.prod(shape), 3 * components, convolved
         out = self.each + (TOLD if radius else 0)
         self.network = MaskedResidual(
             size, out, context, width=width, blocks=blocks, dropout=dropout
@@ -109,7 +113,7 @@ class MixtureLaw(nn.Module):
         if self.near is not None:
             raw, told = raw.split([self.each, TOLD], -1)
             raw = raw + self.near(z, told, context)
-        log_weight, mean, log_scale = _mixture(raw, gate[:, None])
+        log_weight, mean, log_scale = self._mixture(raw, gate[:, None])
         square = ((z[..., None] - mean) * (-log_scale).exp()).square()
         each = log_weight - log_scale - 0.5 * square
         return torch.logsumexp(each, -1).sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
@@ -128,7 +132,7 @@ class MixtureLaw(nn.Module):
             if self.near is not None:
                 raw, told = raw.split([self.each, TOLD], -1)
                 raw = raw + self.near.at(coordinate, growing.x, told, context)
-            log_weight, mean, log_scale = _mixture(raw, gate)
+            log_weight, mean, log_scale = self._mixture(raw, gate)
             below = log_weight.exp().cumsum(-1)[:, :-1] < rank[:, coordinate, None]
             chosen = below.sum(-1, keepdim=True)
             value = (
@@ -138,12 +142,17 @@ class MixtureLaw(nn.Module):
             growing.tell(coordinate, value)
         return growing.x
 
-
-def _mixture(raw: Tensor, gate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log weights, means and log deviations, `[..., component]`, of raw `[..., 3 component]`."""
-    weight, mean, scale = raw.unflatten(-1, (3, -1)).unbind(-2)
-    gate = gate[..., None]
-    return weight.log_softmax(-1), gate * mean, gate * _BOUND * torch.tanh(scale / _BOUND)
+    def _mixture(self, raw: Tensor, gate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log weights, means and log deviations, `[..., component]`, of raw `[..., each]`."""
+        weight, mean, scale = raw.unflatten(-1, (3, -1)).unbind(-2)
+        gate = gate[..., None]
+        log_scale = _BOUND * torch.tanh(scale / _BOUND)
+        if self.convolved:
+            # u = gate z + sqrt(1 - gate^2) n: a component of z becomes one of u.
+            log_scale = 0.5 * (1 + gate.square() * torch.expm1(2 * log_scale)).log()
+        else:
+            log_scale = gate * log_scale
+        return weight.log_softmax(-1), gate * mean, log_scale
 
 
 def marginal_mixtures(

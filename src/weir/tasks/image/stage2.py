@@ -39,8 +39,7 @@ def assemble(config: dict[str, Any], priors: list[float], code: ImageCode) -> Im
     noise = NoiseRange(**config["noise"])
     match config["model"]:
         case "flow":
-            settings = {key: value for key, value in config["density"].items() if key != "start"}
-            density = Density(code.event, len(priors), noise=noise, **settings)
+            density = Density(code.event, len(priors), noise=noise, **config["density"])
             return ScoreFlow(code, priors, density, noise=noise, **classes)
         case "denoiser":
             return Denoiser(code, priors, config["network"], noise=noise, **classes)
@@ -54,7 +53,7 @@ def prepare(model: ImageFlow, config: ImageStage2, data: ImageSet, code: ImageCo
     """Put in the trained first stage, set the unit of its events, and begin at the data."""
     model.code.load_state_dict(code.state_dict())
     model.code.fit(data)
-    if config.density.start == "marginal":
+    if config.density.convolved:
         some = torch.arange(len(data))[:: max(1, len(data) // STARTED_WITH)][:STARTED_WITH]
         events = model.events(data.batch(some)).flatten(1) / SIGMA_DATA
         cast("ScoreFlow", model).density.law.start_at(events)
