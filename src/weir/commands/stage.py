@@ -10,6 +10,10 @@ from weir.pipeline.runner import execute, prepare
 from weir.pipeline.together import run_together
 from weir.tracking.lineage import dvc_digests, upstream_runs
 from weir.tracking.run import open_stage
+from weir.training.memory import keep_freed_memory
+
+READING = ("fetch", "preprocess")
+"""Stages that go through data once, and whose memory is to stay small."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -17,6 +21,8 @@ def run(options: argparse.Namespace) -> int:
     layout = Layout(find_root())
     if (code := run_together(options.command, layout.root)) is not None:
         return code
+    if options.command not in READING:
+        keep_freed_memory()
     params = options.params or layout.root / "params.yaml"
     job = prepare(options.command, options.name, options.seed, layout, params, options.fold)
     digests = dvc_digests(layout.root, job.inputs.values())

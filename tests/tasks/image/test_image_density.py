@@ -14,6 +14,7 @@ from weir.tasks.image.density import Density
 
 KINDS: dict[str, dict[str, Any]] = {
     "mixture": {"transform": "mixture"},
+    "convolved": {"transform": "mixture", "convolved": True},
     "neighbours": {"transform": "mixture", "radius": 1, "local_width": 8},
     "affine": {"transform": "affine"},
     "gaussianization": {"transform": "gaussianization"},
@@ -75,7 +76,7 @@ def test_draws_are_of_the_density(kind: str) -> None:
     torch.testing.assert_close(back, white(12, 6, seed=3), atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["mixture", "neighbours"])
+@pytest.mark.parametrize("kind", ["mixture", "convolved", "neighbours"])
 @pytest.mark.parametrize("sigma", [0.0, 0.5])
 def test_draws_of_mixtures_have_the_moments_of_the_density(sigma: float, kind: str) -> None:
     """Also through an affine layer before them; moments by quadrature."""
