@@ -160,3 +160,22 @@ def test_every_kind_has_its_colour_and_chip(page: str) -> None:
     lights, darks = zip(*COLOURS.values(), strict=True)
     assert len(set(lights)) == len(lights) and len(set(darks)) == len(darks)
     assert all(f".chip.k-{kind} " in page for kind in KINDS)
+
+
+@pytest.mark.parametrize(("models", "folded"), [(8, None), (9, "1 further model "), (12, "4 ")])
+def test_lines_of_many_models_unfold(models: int, folded: str | None) -> None:
+    """Each stands on the page once, the best ones in the open."""
+    runs = [run(f"net{n:02d}", "head", auroc=0.9 - n / 100) for n in range(models)]
+    text = render(
+        [*runs, run("trees", "baseline", auroc=0.5)],
+        PlanGraph.of({"nodes": [], "edges": []}),
+        "Many",
+        Context(tasks={"clinical": View}),
+    )
+    lines = re.findall(r'<li class="win"><strong>Model (net\d+)</strong>', text)
+    assert lines == [f"net{n:02d}" for n in range(models)]
+    if folded is None:
+        assert "against the baselines</summary>" not in text
+    else:
+        at = text.index(f"<summary>{folded}")
+        assert text.index("net07</strong>") < at < text.index("net08</strong>")

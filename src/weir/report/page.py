@@ -41,6 +41,10 @@ class TaskFigures(Protocol):
         ...
 
 
+VERDICTS = 8
+"""Models whose line on the baselines stands open; those of the others unfold."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What the page says about the run that made it."""
@@ -199,12 +203,14 @@ def _ranks(row: Entry, metrics: Sequence[str]) -> bool:
 def _family(family: Family, known: Mapping[str, Definition], plan: PlanGraph) -> dict[str, Any]:
     """What the page says of a family."""
     rows, metrics = family.rows, family.metrics
+    verdicts = against_baselines(rows, metrics, known)
     return {
         "name": family.name,
         "protocol": _protocol(_runs(rows)),
         "differing": _differing(_runs(rows)),
         "cards": cards(rows, metrics, known, plan),
-        "verdicts": against_baselines(rows, metrics, known),
+        "verdicts": verdicts[:VERDICTS],
+        "further_verdicts": verdicts[VERDICTS:],
         "has_baseline": any(row.kind == "baseline" for row in rows),
         "table": results_table(rows, metrics, known, metrics[0]),
     }
