@@ -35,6 +35,21 @@ def test_convolved_components_are_those_of_the_data_under_noise() -> None:
             torch.testing.assert_close(density(u, gate), (noise * clean).sum(1) * step)
 
 
+def test_single_precision_holds_as_narrow_components_as_there_may_be() -> None:
+    torch.manual_seed(0)
+    law = MixtureLaw((1,), 2, components=2, width=4, convolved=True).eval()
+    with torch.no_grad():
+        law.network.last.weight.zero_()
+        law.network.alone.weight.zero_()
+        law.network.last.bias.copy_(torch.tensor([0.0, 0.0, 0.3, -0.3, -40.0, -13.0]))
+    z, context = torch.tensor([[0.3], [0.3001], [-0.3]]), torch.randn(3, 2)
+    for noise in (0.0, 0.004, 0.7):
+        gate = torch.full((3,), 0.25 + noise**2).rsqrt() * 0.5
+        found = law.float().log_prob(z, context, gate)
+        exact = law.double().log_prob(z.double(), context.double(), gate.double())
+        torch.testing.assert_close(found.double(), exact, atol=1e-2, rtol=1e-3)
+
+
 def test_marginal_mixtures_are_the_law_of_each_coordinate() -> None:
     torch.manual_seed(0)
     truth = MixtureSameFamily(

@@ -149,7 +149,8 @@ class MixtureLaw(nn.Module):
         log_scale = _BOUND * torch.tanh(scale / _BOUND)
         if self.convolved:
             # u = gate z + sqrt(1 - gate^2) n: a component of z becomes one of u.
-            log_scale = 0.5 * (1 + gate.square() * torch.expm1(2 * log_scale)).log()
+            noise = (1 - gate.square()).clamp(min=0)
+            log_scale = 0.5 * (noise + gate.square() * (2 * log_scale).exp()).log()
         else:
             log_scale = gate * log_scale
         return weight.log_softmax(-1), gate * mean, log_scale
@@ -174,7 +175,8 @@ def marginal_mixtures(
         weights, means and log deviations, `[coordinate, component]`.
     """
     narrow = components - 1
-    mean = z.quantile((torch.arange(narrow, device=z.device) + 0.5) / narrow, dim=0).T
+    at = (torch.arange(narrow, device=z.device) + 0.5) / narrow * len(z)
+    mean = z.sort(dim=0).values[at.long()].T
     scale = (z.std(0)[:, None] / narrow).clamp(min=floor).expand_as(mean)
     weight = torch.full_like(mean, 1 / narrow)
     for _ in range(steps):
