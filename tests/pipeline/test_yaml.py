@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import yaml
 from checkout import PARAMS, REPOSITORY
-from dvc.utils.serialize import load_path
+from dvc.utils.serialize import YAMLFileCorruptedError, load_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir.config.yaml_file import read_yaml
+from weir.errors import UserError
 
 SHIPPED = [REPOSITORY / "params.yaml", *sorted((REPOSITORY / "config").glob("*.yaml"))]
 
@@ -39,7 +40,7 @@ def test_shipped_files_mean_the_same_in_every_dialect(path: Path) -> None:
         ("010", 10),
         ("0o10", 8),
         ("0x1F", 31),
-        ("1:30", "1:30"),
+        ("'1:30'", "1:30"),
         ("~", None),
         ("null", None),
         ("True", True),
@@ -54,6 +55,18 @@ def test_where_dialects_differ_ours_is_dvc(tmp_path: Path, text: str, value: Any
     ours = read_yaml(path)["section"]["node"]["value"]
     assert ours == by_dvc(path)["section"]["node"]["value"] == value
     assert type(ours) is type(value)
+
+
+@pytest.mark.parametrize("value", ["1:30", "https://example.org/data"])
+def test_what_dvc_cannot_read_is_an_error_that_says_so(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"section:\n  node: {{value: {value}}}\n")
+    with pytest.raises(YAMLFileCorruptedError):
+        by_dvc(path)
+    with pytest.raises(UserError, match=r":2: DVC cannot read this line .* between quotes$"):
+        read_yaml(path)
+    path.write_text(f"section:\n  node: {{value: '{value}'}}\n  other: {value}\n")
+    assert read_yaml(path) == by_dvc(path)
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,5}", fullmatch=True)

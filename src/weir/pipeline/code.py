@@ -20,8 +20,9 @@ from typing import Any
 
 from weir.config.base import Config
 from weir.config.nodes import Report
+from weir.digest import file_digest
 from weir.pipeline.closure import module_file, stage_modules
-from weir.pipeline.fingerprint import digest, file_digest
+from weir.pipeline.fingerprint import digest
 from weir.pipeline.outputs import write_atomically
 from weir.tasks import TASKS, part
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from weir.digest import file_digest
+
 UNHASHED = ("provenance.json", ".snakemake_timestamp")
 """Files of an artifact that say how it came about, not what it is."""
 
@@ -16,12 +18,6 @@ def digest(value: Any) -> str:
     """Hash of a JSON value; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def folder_digest(path: Path) -> str:

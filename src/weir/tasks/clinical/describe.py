@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from meds import birth_code
 
+from weir.digest import file_digest
 from weir.errors import UserError
-from weir.pipeline.fingerprint import file_digest
 from weir.tasks.clinical.dataset_config import SUBJECT_SPLITS, ClinicalDataset
 from weir.tasks.clinical.labels import SPLITS
 from weir.tasks.clinical.preprocess import process

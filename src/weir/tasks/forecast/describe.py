@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from weir.digest import file_digest
 from weir.errors import UserError
-from weir.pipeline.fingerprint import file_digest
 from weir.tasks.forecast.checks import (
     clean,
     constants,

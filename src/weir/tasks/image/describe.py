@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from weir.digest import file_digest
 from weir.errors import UserError
-from weir.pipeline.fingerprint import file_digest
 from weir.tasks.image.dataset_config import ImageDataset
 from weir.tasks.image.members import ARCHIVES, junk
 from weir.tasks.image.preprocess import process

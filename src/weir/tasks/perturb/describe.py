@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from anndata.io import read_elem
 
+from weir.digest import file_digest
 from weir.errors import UserError
-from weir.pipeline.fingerprint import file_digest
 from weir.tasks.perturb.checks import Totals, count_totals, drop_poor
 from weir.tasks.perturb.dataset_config import PerturbDataset
 from weir.tasks.perturb.labels import read_labels

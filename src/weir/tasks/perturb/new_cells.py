@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from weir.digest import file_digest
 from weir.errors import UserError
-from weir.pipeline.fingerprint import file_digest
 from weir.tasks.perturb.cells import Cells
 from weir.tasks.perturb.checks import check_positions, count_totals, drop_poor
 from weir.tasks.perturb.dataset_config import PerturbDataset
