@@ -11,8 +11,8 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 def keep_freed_memory() -> bool:
     """Have the C library keep large blocks that are freed, for the rest of this process.
 
-    Otherwise glibc hands each back to the system, which clears its pages anew for the next step:
-    for networks of a thousand units that took a third of a training's time.
+    Otherwise glibc hands each back to the system, which clears its pages anew for the next step;
+    `benchmarks/kept_memory.py` says what that costs.
 
     Returns:
         whether the C library can be told so; only glibc can.
