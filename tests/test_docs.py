@@ -151,6 +151,10 @@ QUOTED = {
         "energy_score": 3, "crps": 4, "spread_ratio": 3, "class_accuracy": 3, "classifier_fd": 2,
         "bits_per_dim": 3, "denoising_mse_1": 4,
     },
+    ("docs/image.md", "mnist"): {
+        "energy_score": 3, "crps": 4, "spread_ratio": 3, "class_accuracy": 3, "classifier_fd": 2,
+        "bits_per_dim": 3, "denoising_mse_1": 4,
+    },
     ("docs/image.md", "digits-ablation"): {
         "energy_score": 3, "crps": 4, "spread_ratio": 3, "class_accuracy": 3, "classifier_fd": 2,
         "bits_per_dim": 3, "denoising_mse_1": 4,
