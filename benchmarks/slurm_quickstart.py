@@ -82,12 +82,12 @@ def weights(project: Project) -> dict[str, bytes]:
     return {str(file.relative_to(project.root)): file.read_bytes() for file in files}
 
 
-def elapsed(project: Project) -> list[float]:
+def beside_the_stage(project: Project) -> list[float]:
     """Of each of a project's jobs, seconds beside its stage's own command."""
     text = subprocess.run(
         ["scontrol", "show", "job", "--oneliner"], check=True, capture_output=True, text=True
     ).stdout
-    beside = []
+    seconds = []
     for line in text.splitlines():
         known = dict(re.findall(r"(\w+)=(\S*)", line))
         if known.get("WorkDir") != str(project.root):
@@ -96,8 +96,8 @@ def elapsed(project: Project) -> list[float]:
         stage, _, run = known["Comment"].removeprefix("rule_").partition("_wildcards_")
         with (project.root / "logs" / stage / f"{run}.tsv").open(newline="") as file:
             own = float(list(csv.DictReader(file, delimiter="\t"))[-1]["s"])
-        beside.append((ended - begun).total_seconds() - own)
-    return beside
+        seconds.append((ended - begun).total_seconds() - own)
+    return seconds
 
 
 def main() -> None:
@@ -132,7 +132,7 @@ def main() -> None:
         found["jobs_without_gpu"] = Counter(
             job.stage.partition("@")[0] for job in jobs if not job.gpus
         )
-        beside = elapsed(project)
+        beside = beside_the_stage(project)
         found["beside_the_stage_s"] = {
             "median": statistics.median(beside),
             "largest": max(beside),

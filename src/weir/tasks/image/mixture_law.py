@@ -90,8 +90,8 @@ class MixtureLaw(nn.Module):
     def start_at(self, z: Tensor) -> None:
         """Begin with mixtures that each coordinate follows by itself, whatever the context.
 
-        Without it training spends its first thousands of steps on narrowing the components of
-        pixels that are nearly always background.
+        Otherwise training has to narrow the components of every pixel that is nearly always
+        background.
 
         Args:
             z: items `[item, size]` without noise.
