@@ -61,6 +61,7 @@ def test_it_says_nothing_at_first_and_the_same_at_every_place() -> None:
     assert bool((CausalNeighbourhood((1, 4, 4), 2, 3, 4)(*map(_float, told((1, 4, 4)))) == 0).all())
     made = network((1, 6, 7), 1)
     torch.nn.init.zeros_(made.place)
+    torch.nn.init.zeros_(made.bias)
     x, features, context = told((1, 6, 7))
     same = torch.ones_like(x), torch.ones_like(features), context
     inner = made(*same).unflatten(1, (6, 7))[0, 1:, 1:-1]

@@ -53,6 +53,7 @@ def sample_sigma(
     p_mean: float = -1.2,
     p_std: float = 1.2,
     *,
+    below: float = math.inf,
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
@@ -62,10 +63,17 @@ def sample_sigma(
         shape: shape of the result.
         p_mean: mean of ln sigma.
         p_std: standard deviation of ln sigma.
+        below: bound of the noises; the law is that of those below it.
         generator: source of randomness; torch's global one by default.
         device: where the noises live.
     """
-    return (p_mean + p_std * torch.randn(shape, generator=generator, device=device)).exp()
+    if below == math.inf:
+        white = torch.randn(shape, generator=generator, device=device)
+    else:
+        rank = torch.rand(shape, generator=generator, device=device)
+        share = torch.special.ndtr(torch.tensor((math.log(below) - p_mean) / p_std))
+        white = torch.special.ndtri(rank * share.to(rank))
+    return (p_mean + p_std * white).exp()
 
 
 def karras_sigmas(

@@ -12,7 +12,7 @@ from torch.nn import functional
 class CausalNeighbourhood(nn.Module):
     """`out` numbers for each coordinate of a picture, given its neighbours before it.
 
-    A masked convolution and a residual layer at each pixel, the same everywhere but for an offset
+    A masked convolution and a residual layer at each pixel, the same everywhere but for offsets
     of each place. A pixel sees the square around it, of its own channel what precedes it, of the
     channels before its own all. What lies farther off is for others to tell: `features`.
 
@@ -20,7 +20,7 @@ class CausalNeighbourhood(nn.Module):
         shape: `(channel, height, width)`; coordinates are counted in this order.
         features: numbers that are known of each coordinate by its predecessors, wherever they are.
         context: width of contexts.
-        out: outputs of each coordinate; zero at first.
+        out: outputs of each coordinate; at first its `bias`, which is zero.
         radius: pixels to each side.
         width: hidden units of each coordinate.
 
@@ -56,10 +56,11 @@ class CausalNeighbourhood(nn.Module):
         self.modulation = nn.Linear(context, 2 * width)
         self.first = nn.Linear(width, width)
         self.second = nn.Linear(width, width)
-        self.last = nn.Linear(width, out)
-        for layer in (self.modulation, self.last):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        self.last = nn.Linear(width, out, bias=False)
+        # Flat, as biases are, lest weight decay draw it in.
+        self.bias = nn.Parameter(torch.zeros(math.prod(shape) * out))
+        for empty in (self.modulation.weight, self.modulation.bias, self.last.weight):
+            nn.init.zeros_(empty)
 
     def forward(self, x: Tensor, features: Tensor, context: Tensor) -> Tensor:
         """`[item, coordinate, out]`.
@@ -74,7 +75,8 @@ class CausalNeighbourhood(nn.Module):
         weight = (self.weight * self.mask)[..., : self.seen].flatten(0, 1)
         near = functional.linear(square[:, : self.seen].transpose(1, 2), weight)
         near = near.unflatten(2, (-1, self.width)).transpose(1, 2).flatten(1, 2)
-        return self._answer(near + self.place, features, self.modulation(context)[:, None])
+        made = self._answer(near + self.place, features, self.modulation(context)[:, None])
+        return made + self.bias.view(made.shape[1:])
 
     def at(self, coordinate: int, x: Tensor, features: Tensor, context: Tensor) -> Tensor:
         """`[item, out]` of one coordinate alone.
@@ -98,7 +100,8 @@ class CausalNeighbourhood(nn.Module):
         )
         kernel = kernel[..., top : top + seen.shape[2], start : start + seen.shape[3]]
         near = functional.linear(seen.flatten(1), kernel.flatten(1))
-        return self._answer(near + self.place[coordinate], features, self.modulation(context))
+        made = self._answer(near + self.place[coordinate], features, self.modulation(context))
+        return made + self.bias.view(-1, made.shape[-1])[coordinate]
 
     def _answer(self, near: Tensor, features: Tensor, modulation: Tensor) -> Tensor:
         shift, scale = modulation.chunk(2, -1)

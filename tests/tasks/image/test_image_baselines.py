@@ -57,7 +57,7 @@ def test_fewer_items_than_pixels_leave_no_direction_without_variance(method: str
     """Along the others a pixel has at least a part of the variance that dequantisation adds."""
     data = halves(train=8)
     model, _ = fitted(method, data, rank=16)
-    assert model.variance.min() > 0 and model.rest.min() > 0
+    assert model.laws.variance.min() > 0 and model.laws.rest.min() > 0
     drawn = model.draw(asked(data, 0, 1), 20, generator=torch.Generator().manual_seed(0))
     assert drawn.isfinite().all()
     assert model.log_prob(drawn[0], torch.zeros(20).long()).isfinite().all()

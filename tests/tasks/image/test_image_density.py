@@ -15,7 +15,7 @@ from weir.tasks.image.density import Density
 KINDS: dict[str, dict[str, Any]] = {
     "mixture": {"transform": "mixture"},
     "convolved": {"transform": "mixture", "convolved": True},
-    "neighbours": {"transform": "mixture", "radius": 1, "local_width": 8},
+    "neighbours": {"transform": "mixture", "neighbours": {"radius": 1, "width": 8}},
     "affine": {"transform": "affine"},
     "gaussianization": {"transform": "gaussianization"},
     "sos": {"transform": "sos"},
@@ -29,7 +29,7 @@ MAPS = [kind for kind, how in KINDS.items() if how["transform"] != "mixture"]
 def density(shape: tuple[int, ...] = (2,), **settings: Any) -> Density:
     """A random density of three classes, in double precision; neighbours are those of pictures."""
     torch.manual_seed(0)
-    shape = (1, 1, *shape) if "radius" in settings and len(shape) == 1 else shape
+    shape = (1, 1, *shape) if "neighbours" in settings and len(shape) == 1 else shape
     made = Density(shape, 3, layers=3, hidden=(16, 16), components=4, embedding=8, **settings)
     return stir(made).double().eval()
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from weir.tasks.image.baselines import expectation
-from weir.tasks.image.baselines.low_rank import LowRank
+from weir.tasks.image import expectation
+from weir.tasks.image.low_rank import LowRank
 
 
 def law(dimension: int, rank: int, components: int = 3, seed: int = 0) -> LowRank:

@@ -11,7 +11,8 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from weir.errors import UserError
 from weir.tasks.image import stage2
-from weir.tasks.image.mixture_law import MixtureLaw, marginal_mixtures
+from weir.tasks.image.mixture_law import MixtureLaw
+from weir.tasks.image.mixture_start import Cells, frequent_levels, marginal_mixtures
 from weir.tasks.image.stage2_config import ImageStage2
 
 
@@ -92,5 +93,54 @@ def test_settings_of_mixtures_are_for_mixtures() -> None:
         ImageStage2.model_validate(
             {"stage1": "s", "density": {"transform": "affine", "convolved": True}}
         )
-    with pytest.raises(UserError, match=r"density\.radius: needs pictures"):
-        MixtureLaw((2,), 4, radius=1)
+    with pytest.raises(UserError, match=r"density\.neighbours: needs pictures"):
+        MixtureLaw((2,), 4, neighbours={"radius": 1, "width": 4})
+
+
+def test_components_of_levels_are_their_cells_under_noise() -> None:
+    """The density of `g z + sqrt(1 - g^2) n`, by quadrature over z, and the law of draws."""
+    torch.manual_seed(0)
+    law = stir(MixtureLaw((1,), 2, components=2, width=4, convolved=True, levels=2)).double().eval()
+    cells = Cells(torch.tensor([-1.0, 0.3]), torch.tensor(0.1))
+    law.middle.copy_(cells.middle), law.half_width.copy_(cells.half)
+    context = torch.randn(1, 2, dtype=torch.float64)
+    side = torch.linspace(-12, 12, 24001, dtype=torch.float64)
+    step = side[1] - side[0]
+    with torch.no_grad():
+
+        def density(at: torch.Tensor, gate: float) -> torch.Tensor:
+            gates = torch.full((len(at),), gate, dtype=torch.float64)
+            return law.log_prob(at[:, None], context.expand(len(at), -1), gates).exp()
+
+        clean = density(side, 1.0)
+        torch.testing.assert_close(clean.sum() * step, torch.tensor(1.0, dtype=torch.float64))
+        for gate in (0.9999, 0.97, 0.6, 0.05):
+            u = torch.linspace(-3, 3, 13, dtype=torch.float64)
+            noise = Normal(gate * side, math.sqrt(1 - gate**2)).log_prob(u[:, None]).exp()
+            expected = (noise * clean).sum(1) * step
+            torch.testing.assert_close(density(u, gate), expected, rtol=1e-4, atol=1e-6)
+        for gate in (1.0, 0.9):
+            gates = torch.full((20_000,), gate, dtype=torch.float64)
+            drawn = law.sample(context.expand(20_000, -1), gates)[:, 0].sort().values
+            below = (density(side, gate).cumsum(0) * step)[torch.searchsorted(side, drawn)]
+            even = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
+            assert float((below - even).abs().max()) < 0.015  # Kolmogorov's test at 1e-4: .0156
+
+
+def test_a_start_at_the_levels_needs_no_training() -> None:
+    """Pixels that know two levels and no others cost the entropy of the two."""
+    torch.manual_seed(0)
+    cells = Cells(torch.tensor([-1.0, 1.0]), torch.tensor(0.01))
+    white = torch.rand(4000, 3) < torch.tensor([0.0, 0.2, 0.5])
+    z = torch.where(white, 1.0, -1.0) + 0.01 * (2 * torch.rand(4000, 3) - 1)
+    law = MixtureLaw((3,), 2, components=2, width=4, convolved=True, levels=2).eval()
+    law.start_at(z, cells)
+    with torch.no_grad():
+        found = law.log_prob(z, torch.zeros(4000, 2), torch.ones(4000)) + 3 * math.log(0.02)
+    assert float(-found.mean()) == pytest.approx(0.5004 + 0.6931, abs=0.03)
+
+
+def test_levels_are_for_convolved_pixels() -> None:
+    assert frequent_levels(torch.tensor([[3.0, 0.0], [0.0, 7.0], [7.0, 0.0]]), 2).tolist() == [0, 7]
+    with pytest.raises(ValueError, match="levels needs convolved"):
+        ImageStage2.model_validate({"stage1": "s", "density": {"levels": 2}})

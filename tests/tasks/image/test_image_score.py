@@ -37,6 +37,7 @@ class Mixture:
 
     mean: Tensor
     deviation: float
+    learnt_below: float = math.inf
 
     def log_prob(self, u: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
         total = (sigma.square() + 0.25).sqrt()

@@ -120,8 +120,8 @@ def test_what_points_have_not_is_an_error_that_names_the_setting() -> None:
         stage2.build(card("denoiser", POINTS, network={"kind": "unet"}))
     with pytest.raises(UserError, match=r"student\.kind"):
         stage2.build(card("flow", POINTS)).as_student({"kind": "unet"})
-    with pytest.raises(UserError, match=r"density\.radius: needs pictures"):
-        stage2.build(card("flow", POINTS, density={"radius": 1}))
+    with pytest.raises(UserError, match=r"density\.neighbours: needs pictures"):
+        stage2.build(card("flow", POINTS, density={"neighbours": {"radius": 1, "width": 4}}))
     with pytest.raises(UserError, match="choose model pixels"):
         stage2.build(card("denoiser", POINTS, code="vae"))
 

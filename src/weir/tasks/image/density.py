@@ -9,7 +9,7 @@ is the truth, as noise drowns the data.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from zuko.utils import broadcast, unpack
 from weir.networks.adaln import ScalarEmbedding
 from weir.tasks.image.edm_flow import NoiseRange
 from weir.tasks.image.mixture_law import MixtureLaw
+from weir.tasks.image.mixture_start import Cells
 from weir.tasks.image.scale import SIGMA_DATA
 from weir.tasks.image.univariate import LogisticMixture, Spline, SumOfSquares
 
@@ -60,8 +61,8 @@ class Density(nn.Module):
         embedding: width of the context.
         dropout: of the hidden units of a `MixtureLaw`.
         convolved: whether its components are those of the data, widened by the noise.
-        radius: of its network of neighbours, for pictures; 0 for none.
-        local_width: hidden units of that.
+        levels: number of grey levels with a component of their own.
+        neighbours: radius and width of its network of neighbours, for pictures; None for none.
 
     References:
         Papamakarios et al. 2017, "Masked Autoregressive Flow for Density Estimation";
@@ -83,10 +84,11 @@ class Density(nn.Module):
         embedding: int = 32,
         dropout: float = 0.0,
         convolved: bool = False,
-        radius: int = 0,
-        local_width: int = 64,
+        levels: int = 0,
+        neighbours: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
+        self.learnt_below = math.inf
         self.shape = tuple(shape)
         self.size = math.prod(shape)
         self.noise = NoiseRange() if noise is None else noise
@@ -103,8 +105,8 @@ class Density(nn.Module):
                 blocks=len(hidden) - 1,
                 dropout=dropout,
                 convolved=convolved,
-                radius=radius,
-                local_width=local_width,
+                levels=levels,
+                neighbours=neighbours,
             )
             transform, layers = "affine", layers - 1
         univariate, shapes = _univariate(transform, components)
@@ -126,6 +128,16 @@ class Density(nn.Module):
                 made = _GatedAutoregressive(self.size, context, order=order, **settings)
             _start_near_the_identity(made.hyper[-1], univariate, shapes)
             self.layers.append(made)
+
+    def start_at(self, z: Tensor, cells: Cells | None = None) -> None:
+        """Begin with what each coordinate follows by itself; see `MixtureLaw.start_at`.
+
+        Raises:
+            ValueError: the last layer is no `MixtureLaw`.
+        """
+        if self.law is None:
+            raise ValueError("only a MixtureLaw begins at the data")
+        self.law.start_at(z, cells)
 
     def log_prob(self, u: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
         """Log density `[item]`, in nats.

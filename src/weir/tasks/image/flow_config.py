@@ -32,6 +32,23 @@ class Noise(Config):
         return self
 
 
+class Neighbours(Config):
+    """A network of the pixels near each one, the same everywhere."""
+
+    radius: PositiveInt = Field(3, description="Pixels that it sees to each side.")
+    width: PositiveInt = Field(64, description="Its hidden units at each pixel.")
+
+
+class Coarse(Config):
+    """Mixtures of low-rank Gaussians of each class, in closed form at every noise."""
+
+    above: PositiveFloat = Field(
+        0.5, description="Noise, event scale, from which on they are the density."
+    )
+    components: PositiveInt = Field(30, description="Gaussians of a class.")
+    rank: PositiveInt = Field(48, description="Directions in which each has its own variance.")
+
+
 class DensitySettings(Config):
     """Shape of the normalising flow."""
 
@@ -66,19 +83,34 @@ class DensitySettings(Config):
         description="Components of a `mixture` are those of the data, widened by the noise in "
         "closed form, and begin with what each pixel follows by itself; else all is learnt.",
     )
-    radius: NonNegativeInt = Field(
+    levels: NonNegativeInt = Field(
         0,
-        description="For `mixture` of pictures: a second network, the same everywhere, tells each "
-        "pixel of those before it within so many to each side; 0 for none.",
+        description="For `convolved` on pixels: number of grey levels, the most frequent, that "
+        "have a component of their own, uniform in the level's cell; 0 for none.",
     )
-    local_width: PositiveInt = Field(64, description="Hidden units of that network at each pixel.")
+    neighbours: Neighbours | None = Field(
+        None,
+        description="For `mixture` of pictures: a second network, the same everywhere, makes each "
+        "pixel's law of the pixels near it and before it, and of what the first one tells; null "
+        "for none.",
+    )
+
+    coarse: Coarse | None = Field(
+        None,
+        description="At high noise, where all that is left of pictures are rough shapes, the "
+        "density is a mixture of low-rank Gaussians for each class, fitted by EM, and the flow is "
+        "trained below only; null: the flow at all noises.",
+    )
 
     @model_validator(mode="after")
     def _of_mixtures(self) -> Self:
-        if self.transform != "mixture" and (self.radius or self.convolved):
+        if self.transform != "mixture" and (self.neighbours or self.convolved):
             raise ValueError(
-                f"radius and convolved are for transform mixture; remove them from {self.transform}"
+                "neighbours and convolved are for transform mixture; remove them from "
+                f"{self.transform}"
             )
+        if self.levels and not (self.convolved and self.layers == 1):
+            raise ValueError("levels needs convolved: true and one layer, whose values are pixels")
         return self
 
 

@@ -8,27 +8,39 @@ inverse is ever computed: likelihood and score are as cheap and as smooth as tho
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from weir.errors import UserError
 from weir.networks.causal import CausalNeighbourhood
 from weir.networks.masked import MaskedResidual
+from weir.tasks.image.cell_law import log_cell
+from weir.tasks.image.mixture_start import Cells, marginal_mixtures
 
 TOLD = 16
-"""Numbers of each coordinate that the network of all tells the one of neighbours."""
+"""Numbers of each coordinate that the network of all tells the one of neighbours; to make the
+mixtures of both would take one and a half times as long."""
 
 _BOUND = 9.0
 """Largest absolute log of a component's deviation."""
+
+_EDGE = 0.003
+"""Deviation of a cell's edges, of its half width: else a density would jump where there is no
+noise."""
 
 
 class MixtureLaw(nn.Module):
     """`p(z | context) = prod_i sum_k w_ik N(z_i; m_ik, s_ik^2)`, parameters given `z_1 .. z_(i-1)`.
 
-    One network sees all coordinates before the i-th. Of pictures a second one may add what those
-    near it tell; it is the same everywhere, so that strokes and edges need not be learnt anew at
-    each place.
+    Of pictures, whose values are grey levels made continuous by uniform noise, the most frequent
+    levels may have components of their own, uniform in the level's cell: no Gaussian is like them.
+
+    One network sees all coordinates before the i-th. Of pictures a second one may make the mixtures
+    of what the first one tells and of the pixels near by; it is the same everywhere, so that
+    strokes and edges need not be learnt anew at each place.
 
     Args:
         shape: of an event.
@@ -40,8 +52,10 @@ class MixtureLaw(nn.Module):
         convolved: components are those of the data, to which the noise's variance is added, so
             that no density is narrower than the noise; `start_at` tells where they begin. Else
             they are of what is noisy, and how noise widens them is learnt.
-        radius: pixels to each side that the second network sees; 0 for none.
-        local_width: its hidden units at each pixel.
+        levels: number of grey levels with a component of their own, for convolved components; which
+            they are is told by `start_at`.
+        neighbours: pixels to each side that the second network sees, `radius`, and its hidden units
+            at each pixel, `width`; None for no such network.
 
     Raises:
         UserError: events without neighbours are to have some.
@@ -60,34 +74,35 @@ class MixtureLaw(nn.Module):
         blocks: int = 1,
         dropout: float = 0.0,
         convolved: bool = False,
-        radius: int = 0,
-        local_width: int = 64,
+        levels: int = 0,
+        neighbours: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
-        size, self.each, self.convolved = math.prod(shape), 3 * components, convolved
-        out = self.each + (TOLD if radius else 0)
+        size, self.convolved = math.prod(shape), convolved
+        self.components, self.levels = components, levels
+        self.each = 3 * components + levels
+        self.register_buffer("middle", torch.zeros(levels))
+        self.register_buffer("half_width", torch.ones(()))
+        out = self.each if neighbours is None else TOLD
         self.network = MaskedResidual(
             size, out, context, width=width, blocks=blocks, dropout=dropout
         )
         self.near: CausalNeighbourhood | None = None
-        if radius:
+        if neighbours is not None:
             if len(shape) != 3:
                 raise UserError(
-                    "density.radius: needs pictures, whose pixels have neighbours, and these "
+                    "density.neighbours: needs pictures, whose pixels have neighbours, and these "
                     f"events have shape {list(shape)}; leave it out"
                 )
-            self.near = CausalNeighbourhood(
-                shape, TOLD, context, self.each, radius=radius, width=local_width
-            )
+            self.near = CausalNeighbourhood(shape, TOLD, context, self.each, **neighbours)
         with torch.no_grad():
-            start = self.network.last.bias.view(size, out)[:, : self.each]
-            start = start.unflatten(1, (3, components))
+            start = self._start[:, : 3 * components].unflatten(1, (3, components))
             # Components that differ, without which they would stay alike; together about normal.
             start[:, 1] = torch.linspace(-1.2, 1.2, components)
             start[:, 2] = math.log(0.6)
 
     @torch.no_grad()
-    def start_at(self, z: Tensor) -> None:
+    def start_at(self, z: Tensor, cells: Cells | None = None) -> None:
         """Begin with mixtures that each coordinate follows by itself, whatever the context.
 
         Otherwise training has to narrow the components of every pixel that is nearly always
@@ -95,11 +110,28 @@ class MixtureLaw(nn.Module):
 
         Args:
             z: items `[item, size]` without noise.
+            cells: the levels that have components of their own, at most as many as there are such
+                components; needed if there are any.
         """
-        weight, mean, log_scale = marginal_mixtures(z, self.each // 3)
+        shares = z.new_zeros(z.shape[1], 0)
+        counted, floor = None, 1e-3
+        if self.levels:
+            if cells is None:
+                raise ValueError("components for grey levels need to be told the levels")
+            inside = cells.holding(z)
+            counted = ~inside.any(-1)
+            floor = 4 * float(cells.half)
+            unused = self.levels - len(cells.middle)
+            # Levels that the data has not are those far off it, of no weight.
+            self.middle.copy_(functional.pad(cells.middle, (0, unused), value=1e3))
+            self.half_width.copy_(cells.half)
+            shares = functional.pad(inside.to(z.dtype).mean(0), (0, unused)).clamp(min=1e-4)
+        weight, mean, log_scale = marginal_mixtures(
+            z, self.components, counted=counted, floor=floor
+        )
+        weight = weight * (1 - shares.sum(1, keepdim=True)).clamp(min=1e-3)
         raw = _BOUND * torch.atanh((log_scale / _BOUND).clamp(-0.99, 0.99))
-        bias = self.network.last.bias.view(self.network.size, -1)
-        bias[:, : self.each] = torch.cat([weight.log(), mean, raw], 1)
+        self._start.copy_(torch.cat([weight.log(), mean, raw, shares.log()], 1))
 
     def log_prob(self, z: Tensor, context: Tensor, gate: Tensor) -> Tensor:
         """Log density `[item]` of `z`, `[item, size]`.
@@ -111,84 +143,76 @@ class MixtureLaw(nn.Module):
         """
         raw = self.network(z, context)
         if self.near is not None:
-            raw, told = raw.split([self.each, TOLD], -1)
-            raw = raw + self.near(z, told, context)
-        log_weight, mean, log_scale = self._mixture(raw, gate[:, None])
+            raw = self.near(z, raw, context)
+        gate = gate[:, None, None]
+        log_weight, mean, log_scale = self._mixture(raw, gate)
         square = ((z[..., None] - mean) * (-log_scale).exp()).square()
-        each = log_weight - log_scale - 0.5 * square
-        return torch.logsumexp(each, -1).sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
+        each = -log_scale - 0.5 * square - 0.5 * math.log(2 * math.pi)
+        if self.levels:
+            off = z[..., None] - gate * self.middle
+            each = torch.cat([each, log_cell(off, gate * self.half_width, self._blur(gate))], -1)
+        return torch.logsumexp(log_weight + each, -1).sum(1)
 
     @torch.no_grad()
     def sample(
         self, context: Tensor, gate: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """One draw `[item, size]` for each item."""
-        shape = (2, len(context), self.network.size)
-        rank = torch.rand(shape[1:], generator=generator, device=context.device)
-        white = torch.randn(shape[1:], generator=generator, device=context.device)
+        shape = (len(context), self.network.size)
+        rank = torch.rand(shape, generator=generator, device=context.device)
+        white = torch.randn(shape, generator=generator, device=context.device)
+        inside = rank
+        if self.levels:
+            inside = 2 * torch.rand(shape, generator=generator, device=context.device) - 1
+        gate = gate[:, None]
         growing = self.network.growing(context)
         for coordinate in range(self.network.size):
             raw = growing.outputs(coordinate)
             if self.near is not None:
-                raw, told = raw.split([self.each, TOLD], -1)
-                raw = raw + self.near.at(coordinate, growing.x, told, context)
+                raw = self.near.at(coordinate, growing.x, raw, context)
             log_weight, mean, log_scale = self._mixture(raw, gate)
+            half = torch.zeros_like(mean)
+            if self.levels:
+                middle = gate * self.middle
+                mean = torch.cat([mean, middle], -1)
+                half = torch.cat([half, (gate * self.half_width).expand_as(middle)], -1)
+                blur = self._blur(gate).log().expand_as(middle)
+                log_scale = torch.cat([log_scale, blur], -1)
             below = log_weight.exp().cumsum(-1)[:, :-1] < rank[:, coordinate, None]
             chosen = below.sum(-1, keepdim=True)
-            value = (
-                mean.gather(1, chosen)[:, 0]
-                + log_scale.gather(1, chosen)[:, 0].exp() * (white[:, coordinate])
-            )
+            at, wide, scale = (x.gather(1, chosen)[:, 0] for x in (mean, half, log_scale.exp()))
+            value = at + wide * inside[:, coordinate] + scale * white[:, coordinate]
             growing.tell(coordinate, value)
         return growing.x
 
+    @property
+    def _start(self) -> Tensor:
+        """Outputs `[coordinate, each]` where nothing is known, a view of a parameter."""
+        last = self.network.last if self.near is None else self.near
+        return last.bias.view(-1, self.each)
+
     def _mixture(self, raw: Tensor, gate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log weights, means and log deviations, `[..., component]`, of raw `[..., each]`."""
-        weight, mean, scale = raw.unflatten(-1, (3, -1)).unbind(-2)
-        gate = gate[..., None]
+        """What raw outputs `[..., each]` stand for, at `gate` of their leading shape.
+
+        Returns:
+            log weights of all components, those of levels last; means and log deviations of the
+            Gaussian ones.
+        """
+        gaussian, level = raw.split([3 * self.components, self.levels], -1)
+        weight, mean, scale = gaussian.unflatten(-1, (3, -1)).unbind(-2)
         log_scale = _BOUND * torch.tanh(scale / _BOUND)
         if self.convolved:
             # u = gate z + sqrt(1 - gate^2) n: a component of z becomes one of u.
-            noise = (1 - gate.square()).clamp(min=0)
-            log_scale = 0.5 * (noise + gate.square() * (2 * log_scale).exp()).log()
+            log_scale = 0.5 * (_noise(gate) + gate.square() * (2 * log_scale).exp()).log()
         else:
             log_scale = gate * log_scale
-        return weight.log_softmax(-1), gate * mean, log_scale
+        return torch.cat([weight, level], -1).log_softmax(-1), gate * mean, log_scale
+
+    def _blur(self, gate: Tensor) -> Tensor:
+        """Deviation of the noise that the levels' cells are convolved with."""
+        return (_noise(gate) + (_EDGE * gate * self.half_width).square()).sqrt()
 
 
-def marginal_mixtures(
-    z: Tensor, components: int, *, steps: int = 30, floor: float = 1e-3, wide: float = 0.02
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A mixture of Gaussians fitted to each coordinate alone by EM.
-
-    The last component is as wide as all coordinates together and keeps a share of its own, for
-    values that a coordinate has never shown.
-
-    Args:
-        z: `[item, coordinate]`, more items than components.
-        components: of each mixture, two at least; they begin at quantiles.
-        steps: of EM.
-        floor: least deviation.
-        wide: share of the wide component.
-
-    Returns:
-        weights, means and log deviations, `[coordinate, component]`.
-    """
-    narrow = components - 1
-    at = (torch.arange(narrow, device=z.device) + 0.5) / narrow * len(z)
-    mean = z.sort(dim=0).values[at.long()].T
-    scale = (z.std(0)[:, None] / narrow).clamp(min=floor).expand_as(mean)
-    weight = torch.full_like(mean, 1 / narrow)
-    for _ in range(steps):
-        off = z[..., None] - mean
-        share = (weight.log() - scale.log() - 0.5 * (off / scale).square()).softmax(-1)
-        mass = share.sum(0).clamp(min=1e-6)
-        mean = (share * z[..., None]).sum(0) / mass
-        scale = ((share * (z[..., None] - mean).square()).sum(0) / mass).sqrt().clamp(min=floor)
-        weight = (mass / mass.sum(-1, keepdim=True)).clamp(min=1e-3)
-    apart = torch.ones_like(mean[:, :1])
-    return (
-        torch.cat([weight * (1 - wide), wide * apart], 1),
-        torch.cat([mean, z.mean() * apart], 1),
-        torch.cat([scale, z.std() * apart], 1).log(),
-    )
+def _noise(gate: Tensor) -> Tensor:
+    """Variance of the noise in `u`."""
+    return (1 - gate.square()).clamp(min=0)

@@ -70,6 +70,14 @@ class Scale:
         return event * (self.spread / SIGMA_DATA) + self.center
 
     @property
+    def least_variance(self) -> float:
+        """Half of the variance of a pixel, event scale, that is due to dequantisation, below which
+        nothing varies; a token one for a toy."""
+        if self.levels is None:
+            return 1e-6
+        return (2 / self.levels * SIGMA_DATA / self.spread) ** 2 / 24
+
+    @property
     def log_volume(self) -> float:
         """`log p_unit = log p_event + D * log_volume` for D dimensions."""
         return math.log(SIGMA_DATA / self.spread)

@@ -31,7 +31,13 @@ _TOGETHER = 400_000
 
 
 class ConditionalDensity(Protocol):
-    """What a score flow needs of its density; `weir.tasks.image.density.Density` is one."""
+    """What a score flow needs of its density; `weir.tasks.image.density.Density` is one.
+
+    Attributes:
+        learnt_below: noise, event scale, below which it is trained.
+    """
+
+    learnt_below: float
 
     def log_prob(self, u: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
         """Log density `[item]` of `u`, `[item, *event]`, at `sigma` and `label`, `[item]`."""
@@ -224,7 +230,13 @@ class ScoreObjective(ImageObjective):
         # The likelihood alone costs half as much as with a score that can be differentiated.
         bare = int(self.clean * len(event))
         clear, noisy = event[:bare], event[bare:]
-        sigma = edm.sample_sigma((len(noisy),), noise.p_mean, noise.p_std, device=event.device)
+        sigma = edm.sample_sigma(
+            (len(noisy),),
+            noise.p_mean,
+            noise.p_std,
+            below=model.density.learnt_below,
+            device=event.device,
+        )
         sigma = sigma.clamp(noise.sigma_min, noise.sigma_max)
         white = torch.randn_like(noisy)
         total = expand_time((sigma.square() + SIGMA_DATA**2).sqrt(), noisy)

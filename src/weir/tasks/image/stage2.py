@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
+from weir.errors import UserError
 from weir.tasks.image import stage1
+from weir.tasks.image.coarse_law import CoarseToFine
 from weir.tasks.image.denoiser import Denoiser, DenoiserObjective
 from weir.tasks.image.density import Density
 from weir.tasks.image.edm_flow import NoiseRange
+from weir.tasks.image.image_code import PixelCode
 from weir.tasks.image.matching import MatchingFlow, MatchingObjective
+from weir.tasks.image.mixture_start import Cells, frequent_levels
 from weir.tasks.image.plain_flow import PlainFlow, PlainObjective
 from weir.tasks.image.scale import SIGMA_DATA
 from weir.tasks.image.score_flow import ScoreFlow, ScoreObjective
@@ -39,7 +44,10 @@ def assemble(config: dict[str, Any], priors: list[float], code: ImageCode) -> Im
     noise = NoiseRange(**config["noise"])
     match config["model"]:
         case "flow":
-            density = Density(code.event, len(priors), noise=noise, **config["density"])
+            settings = {key: value for key, value in config["density"].items() if key != "coarse"}
+            density: Any = Density(code.event, len(priors), noise=noise, **settings)
+            if (coarse := config["density"]["coarse"]) is not None:
+                density = CoarseToFine(density, priors, **coarse)
             return ScoreFlow(code, priors, density, noise=noise, **classes)
         case "denoiser":
             return Denoiser(code, priors, config["network"], noise=noise, **classes)
@@ -53,10 +61,35 @@ def prepare(model: ImageFlow, config: ImageStage2, data: ImageSet, code: ImageCo
     """Put in the trained first stage, set the unit of its events, and begin at the data."""
     model.code.load_state_dict(code.state_dict())
     model.code.fit(data)
+    if not isinstance(model, ScoreFlow):
+        return
+    density = model.density
+    if isinstance(density, CoarseToFine):
+        parts = torch.arange(len(data)).split(STARTED_WITH)
+        events = torch.cat([model.events(data.batch(some)).flatten(1) for some in parts])
+        density.fit(events, data.label, code.scale.least_variance)
+        density = density.fine
     if config.density.convolved:
         some = torch.arange(len(data))[:: max(1, len(data) // STARTED_WITH)][:STARTED_WITH]
-        events = model.events(data.batch(some)).flatten(1) / SIGMA_DATA
-        cast("ScoreFlow", model).density.law.start_at(events)
+        batch = data.batch(some)
+        events = model.events(batch).flatten(1) / SIGMA_DATA
+        cells = _cells(batch.raw, config.density.levels, code) if config.density.levels else None
+        density.start_at(events, cells)
+
+
+def _cells(raw: Tensor, count: int, code: ImageCode) -> Cells:
+    """The `count` most frequent grey levels as cells of events of unit variance.
+
+    Raises:
+        UserError: events are not pixels.
+    """
+    if not isinstance(code, PixelCode) or code.scale.levels is None:
+        raise UserError(
+            "density.levels: only pixels have grey levels; leave it out, or build on a stage1 node "
+            "of model pixels"
+        )
+    middle = code.encode(code.scale.unit(frequent_levels(raw, count))) / SIGMA_DATA
+    return Cells(middle, torch.tensor(1 / (code.scale.levels * code.scale.spread)))
 
 
 def objective(config: ImageStage2, model: ImageFlow) -> ImageObjective:

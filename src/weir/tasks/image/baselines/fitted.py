@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from weir.networks.held import Held
 from weir.tasks.image.scale import Scale
 
 if TYPE_CHECKING:
     from weir.tasks.image.data import ImageData, Images
 
 
-class Fitted(nn.Module):
+class Fitted(Held):
     """A baseline whose buffers take their shapes from the data, or from saved weights.
 
     It is an `image_model.ImageModel` without a code: it lives on the scales of the data.
@@ -35,11 +36,6 @@ class Fitted(nn.Module):
         self.shape = tuple(schema["shape"])
         self.classes = len(schema["classes"])
         self.scale = Scale.of(schema)
-
-    def hold(self, **tensors: Tensor) -> None:
-        """Keep tensors as buffers, in place of those of the same names."""
-        for name, tensor in tensors.items():
-            self.register_buffer(name, tensor.detach().clone().contiguous())
 
     def fit(self, data: ImageData, seed: int) -> None:
         """Take what is needed from the training items."""
@@ -65,10 +61,3 @@ class Fitted(nn.Module):
     def nfe(self, steps: int | None = None, solver: str | None = None) -> int:
         """No network is called."""
         return 0
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        for name, buffer in self.named_buffers(recurse=False):
-            saved = state_dict.get(prefix + name)
-            if saved is not None:
-                self.register_buffer(name, torch.empty_like(saved, device=buffer.device))
-        super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from weir.networks.held import Held
 
 if TYPE_CHECKING:
     from weir.tasks.perturb.cells import Cells
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from weir.tasks.perturb.responder import Generated
 
 
-class Fitted(nn.Module):
+class Fitted(Held):
     """A baseline whose buffers take their shapes from the data, or from saved weights.
 
     Attributes:
@@ -21,11 +23,6 @@ class Fitted(nn.Module):
     """
 
     estimand: ClassVar[str] = "edit"
-
-    def hold(self, **tensors: Tensor) -> None:
-        """Keep tensors as buffers, in place of those of the same names."""
-        for name, tensor in tensors.items():
-            self.register_buffer(name, tensor.detach().clone().contiguous())
 
     def fit(self, data: PerturbData) -> Self:
         """Take what is needed from the training cells."""
@@ -53,10 +50,3 @@ class Fitted(nn.Module):
     def nfe(self, steps: int | None = None, solver: str | None = None) -> int:
         """No network is called."""
         return 0
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        for name, buffer in self.named_buffers(recurse=False):
-            saved = state_dict.get(prefix + name)
-            if saved is not None:
-                self.register_buffer(name, torch.empty_like(saved, device=buffer.device))
-        super()._load_from_state_dict(state_dict, prefix, *rest)

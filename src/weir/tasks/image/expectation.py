@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from weir.tasks.image.baselines.low_rank import LowRank
+from weir.tasks.image.low_rank import LowRank
 
 SUBSPACE = 128
 """Leading principal components of a class in which the components of its mixture differ."""
