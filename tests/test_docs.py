@@ -143,6 +143,9 @@ QUOTED = {
     ("docs/clinical.md", "physionet2012"): {
         "auroc": 3, "auprc": 3, "brier": 4, "calibration_error": 4,
     },
+    ("docs/clinical.md", "physionet2012-joint"): {
+        "auroc": 3, "auprc": 3, "brier": 4, "calibration_error": 4,
+    },
     ("docs/clinical.md", "physionet2012-records"): {
         "fill_crps": 3, "fill_energy": 2, "forecast_rmse": 3, "impute_crps": 3, "impute_rmse": 3,
         "single_crps": 3, "single_rmse": 3,
@@ -180,7 +183,7 @@ def test_documents_quote_the_scores_that_the_report_wrote(document: str, preset:
     models = {model["name"]: model["metrics"] for model in scores["models"]}
     quoted = dict(re.findall(r"^\| `([\w-]+)` \|(.*)\|$", text, re.MULTILINE))
     rows = {name: row for name, row in quoted.items() if name in models}
-    assert len(rows) >= 5
+    assert len(rows) >= min(5, len(models))
     digits = QUOTED[document, preset]
     for name, row in rows.items():
         cells = [cell.strip().split(" ")[0] for cell in row.split("|")][-len(digits) :]

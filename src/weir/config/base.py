@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -13,6 +14,16 @@ class Config(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
     )
+
+    def fits_on(self, above: Sequence[Config]) -> None:
+        """Check a node's settings against those of the nodes that it is built on.
+
+        Args:
+            above: nearest first.
+
+        Raises:
+            ValueError: they do not go together; the message says which, and how to mend it.
+        """
 
 
 NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]

@@ -168,6 +168,10 @@ def _node(path: Path, section: str, name: Any, settings: Any, nodes: dict[str, N
         config = model.model_validate(settings)
     except ValidationError as error:
         raise invalid(path, where, model, settings, error) from None
+    try:
+        config.fits_on(_lineage(upstream, nodes))
+    except ValueError as error:
+        raise problem(path, where, f"{section}.{name}: {error}") from None
     if section == "report" and isinstance(config.evaluate, list):
         upstream = tuple(
             _exists(path, [*where, "evaluate"], f"evaluate/{item}", nodes)
@@ -206,6 +210,17 @@ def _upstream(
         fields = "`dataset`, `stage1`, `model` or `teacher`"
         raise problem(path, [section, name], f"{section}.{name} names no upstream node ({fields})")
     return tuple(refs)
+
+
+def _lineage(upstream: tuple[str, ...], nodes: dict[str, Node]) -> list[Config]:
+    """Settings of all nodes that one with this upstream is built on, nearest first."""
+    found: dict[str, Config] = {}
+    frontier = list(upstream)
+    while frontier:
+        ref = frontier.pop(0)
+        found[ref] = nodes[ref].config
+        frontier.extend(each for each in nodes[ref].upstream if each not in found)
+    return list(found.values())
 
 
 def _exists(path: Path, where: list[str], ref: str, nodes: dict[str, Node]) -> str:

@@ -57,6 +57,34 @@ def test_a_joint_node_is_an_error_of_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "teacher:\n  flow: {model: stage2/flow}\ndistill:\n  student: {teacher: flow}",
+            "teacher:\n  flow: {model: stage2/matching}\ndistill:\n"
+            "  student: {teacher: flow, student: {kind: mlp}}",
+            "distill.student: student is for teachers of model flow; the student of a matching",
+        ),
+        (
+            "pixels: {dataset: digits}\nstage2:\n  flow: {stage1: pixels, density: {transform: "
+            "affine, layers: 3}, drop_class: 0.1}",
+            "pixels: {dataset: digits, model: vae}\nstage2:\n"
+            "  flow: {stage1: pixels, density: {convolved: true, levels: 2}, drop_class: 0.1}",
+            "stage2.flow: density.levels: only pixels have grey levels",
+        ),
+    ],
+    ids=["student", "levels"],
+)
+def test_nodes_that_do_not_go_together_are_an_error_of_one_line(
+    tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    assert old in CHAIN
+    with pytest.raises(UserError) as caught:
+        load_params(write(tmp_path, CHAIN.replace(old, new)))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"model": "denoiser", "density": {"layers": 5}}, "density is not for model denoiser"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
@@ -79,3 +80,11 @@ class ImageStage2(Config):
         if self.guidance and not self.drop_class:
             raise ValueError("guidance needs a model that also knows no class: set drop_class")
         return self
+
+    def fits_on(self, above: Sequence[Config]) -> None:
+        """Components of grey levels are for pixels only."""
+        if self.density.levels and getattr(above[0], "model", "") != "pixels":
+            raise ValueError(
+                "density.levels: only pixels have grey levels; leave it out, or build on a stage1 "
+                "node of model pixels"
+            )
