@@ -144,3 +144,13 @@ def test_levels_are_for_convolved_pixels() -> None:
     assert frequent_levels(torch.tensor([[3.0, 0.0], [0.0, 7.0], [7.0, 0.0]]), 2).tolist() == [0, 7]
     with pytest.raises(ValueError, match="levels needs convolved"):
         ImageStage2.model_validate({"stage1": "s", "density": {"levels": 2}})
+    # The pictures have four levels.
+    density = {"convolved": True, "hidden": [8], "components": 2}
+    for levels, refused in ((4, False), (5, True)):
+        node = ImageStage2.model_validate({"stage1": "s", "density": density | {"levels": levels}})
+        model = stage2.build(card("flow", density=node.density.model_dump()))
+        if not refused:
+            stage2.prepare(model, node, pictures(200), code())
+            continue
+        with pytest.raises(UserError, match="have 4 grey levels, fewer than 5; lower it"):
+            stage2.prepare(model, node, pictures(200), code())

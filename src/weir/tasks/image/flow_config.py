@@ -43,7 +43,7 @@ class Coarse(Config):
     """Mixtures of low-rank Gaussians of each class, in closed form at every noise."""
 
     above: PositiveFloat = Field(
-        0.5, description="Noise, event scale, from which on they are the density."
+        0.8, description="Noise, event scale, from which on they are the density."
     )
     components: PositiveInt = Field(30, description="Gaussians of a class.")
     rank: PositiveInt = Field(48, description="Directions in which each has its own variance.")

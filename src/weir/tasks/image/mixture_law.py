@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from weir.errors import UserError
 from weir.networks.causal import CausalNeighbourhood
@@ -110,8 +109,7 @@ class MixtureLaw(nn.Module):
 
         Args:
             z: items `[item, size]` without noise.
-            cells: the levels that have components of their own, at most as many as there are such
-                components; needed if there are any.
+            cells: the levels that have components of their own, if there are any.
         """
         shares = z.new_zeros(z.shape[1], 0)
         counted, floor = None, 1e-3
@@ -121,11 +119,9 @@ class MixtureLaw(nn.Module):
             inside = cells.holding(z)
             counted = ~inside.any(-1)
             floor = 4 * float(cells.half)
-            unused = self.levels - len(cells.middle)
-            # Levels that the data has not are those far off it, of no weight.
-            self.middle.copy_(functional.pad(cells.middle, (0, unused), value=1e3))
+            self.middle.copy_(cells.middle)
             self.half_width.copy_(cells.half)
-            shares = functional.pad(inside.to(z.dtype).mean(0), (0, unused)).clamp(min=1e-4)
+            shares = inside.to(z.dtype).mean(0).clamp(min=1e-4)
         weight, mean, log_scale = marginal_mixtures(
             z, self.components, counted=counted, floor=floor
         )

@@ -81,14 +81,20 @@ def _cells(raw: Tensor, count: int, code: ImageCode) -> Cells:
     """The `count` most frequent grey levels as cells of events of unit variance.
 
     Raises:
-        UserError: events are not pixels.
+        UserError: events are not pixels, or have fewer levels.
     """
     if not isinstance(code, PixelCode) or code.scale.levels is None:
         raise UserError(
             "density.levels: only pixels have grey levels; leave it out, or build on a stage1 node "
             "of model pixels"
         )
-    middle = code.encode(code.scale.unit(frequent_levels(raw, count))) / SIGMA_DATA
+    levels = frequent_levels(raw, count)
+    if len(levels) < count:
+        raise UserError(
+            f"density.levels: the training pictures have {len(levels)} grey levels, fewer than "
+            f"{count}; lower it"
+        )
+    middle = code.encode(code.scale.unit(levels)) / SIGMA_DATA
     return Cells(middle, torch.tensor(1 / (code.scale.levels * code.scale.spread)))
 
 
