@@ -162,6 +162,12 @@ QUOTED = {
         "energy_score": 3, "crps": 4, "spread_ratio": 3, "class_accuracy": 3, "classifier_fd": 2,
         "bits_per_dim": 3, "denoising_mse_1": 4,
     },
+    **{
+        ("docs/image.md", f"toys-{law}"): {
+            "energy_score": 3, "two_sample_auc": 3, "spread_ratio": 3, "density_gap": 3,
+        }
+        for law in ("moons", "spirals", "checkerboard", "mixture")
+    },
     ("docs/perturb.md", "glioblastoma"): {
         "pearson_delta": 3, "energy_distance": 2, "mmd_ratio": 3, "r2_mean": 3, "r2_variance": 3,
     },
