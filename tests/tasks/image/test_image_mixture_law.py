@@ -16,24 +16,31 @@ from weir.tasks.image.mixture_start import Cells, frequent_levels, marginal_mixt
 from weir.tasks.image.stage2_config import ImageStage2
 
 
+def densities(
+    law: MixtureLaw, context: torch.Tensor, at: torch.Tensor, gate: float
+) -> torch.Tensor:
+    """Densities of the one coordinate at places `[place]`, all at one gate and context."""
+    gates = torch.full((len(at),), gate, dtype=torch.float64)
+    return law.log_prob(at[:, None], context.expand(len(at), -1), gates).exp()
+
+
+def widened(clean: torch.Tensor, side: torch.Tensor, u: torch.Tensor, gate: float) -> torch.Tensor:
+    """Density of `g z + sqrt(1 - g^2) n` at `u`, by quadrature over z on the grid `side`."""
+    noise = Normal(gate * side, math.sqrt(1 - gate**2)).log_prob(u[:, None]).exp()
+    return (noise * clean).sum(1) * (side[1] - side[0])
+
+
 def test_convolved_components_are_those_of_the_data_under_noise() -> None:
-    """The density of `g z + sqrt(1 - g^2) n`, by quadrature over z."""
     torch.manual_seed(0)
     law = stir(MixtureLaw((1,), 2, components=3, width=4, convolved=True)).double().eval()
     context = torch.randn(1, 2, dtype=torch.float64)
     side = torch.linspace(-12, 12, 4001, dtype=torch.float64)
-    step = side[1] - side[0]
+    u = torch.linspace(-3, 3, 7, dtype=torch.float64)
     with torch.no_grad():
-
-        def density(at: torch.Tensor, gate: float) -> torch.Tensor:
-            gates = torch.full((len(at),), gate, dtype=torch.float64)
-            return law.log_prob(at[:, None], context.expand(len(at), -1), gates).exp()
-
-        clean = density(side, 1.0)
+        clean = densities(law, context, side, 1.0)
         for gate in (0.99, 0.6, 0.05):
-            u = torch.linspace(-3, 3, 7, dtype=torch.float64)
-            noise = Normal(gate * side, math.sqrt(1 - gate**2)).log_prob(u[:, None]).exp()
-            torch.testing.assert_close(density(u, gate), (noise * clean).sum(1) * step)
+            found = densities(law, context, u, gate)
+            torch.testing.assert_close(found, widened(clean, side, u, gate))
 
 
 def test_single_precision_holds_as_narrow_components_as_there_may_be() -> None:
@@ -98,31 +105,28 @@ def test_settings_of_mixtures_are_for_mixtures() -> None:
 
 
 def test_components_of_levels_are_their_cells_under_noise() -> None:
-    """The density of `g z + sqrt(1 - g^2) n`, by quadrature over z, and the law of draws."""
+    """Their density, and the law of their draws."""
     torch.manual_seed(0)
     law = stir(MixtureLaw((1,), 2, components=2, width=4, convolved=True, levels=2)).double().eval()
     cells = Cells(torch.tensor([-1.0, 0.3]), torch.tensor(0.1))
-    law.middle.copy_(cells.middle), law.half_width.copy_(cells.half)
+    law.middle.copy_(cells.middle)
+    law.half_width.copy_(cells.half)
     context = torch.randn(1, 2, dtype=torch.float64)
     side = torch.linspace(-12, 12, 24001, dtype=torch.float64)
+    u = torch.linspace(-3, 3, 13, dtype=torch.float64)
     step = side[1] - side[0]
     with torch.no_grad():
-
-        def density(at: torch.Tensor, gate: float) -> torch.Tensor:
-            gates = torch.full((len(at),), gate, dtype=torch.float64)
-            return law.log_prob(at[:, None], context.expand(len(at), -1), gates).exp()
-
-        clean = density(side, 1.0)
+        clean = densities(law, context, side, 1.0)
         torch.testing.assert_close(clean.sum() * step, torch.tensor(1.0, dtype=torch.float64))
         for gate in (0.9999, 0.97, 0.6, 0.05):
-            u = torch.linspace(-3, 3, 13, dtype=torch.float64)
-            noise = Normal(gate * side, math.sqrt(1 - gate**2)).log_prob(u[:, None]).exp()
-            expected = (noise * clean).sum(1) * step
-            torch.testing.assert_close(density(u, gate), expected, rtol=1e-4, atol=1e-6)
+            found = densities(law, context, u, gate)
+            torch.testing.assert_close(found, widened(clean, side, u, gate), rtol=1e-4, atol=1e-6)
         for gate in (1.0, 0.9):
             gates = torch.full((20_000,), gate, dtype=torch.float64)
             drawn = law.sample(context.expand(20_000, -1), gates)[:, 0].sort().values
-            below = (density(side, gate).cumsum(0) * step)[torch.searchsorted(side, drawn)]
+            below = (densities(law, context, side, gate).cumsum(0) * step)[
+                torch.searchsorted(side, drawn)
+            ]
             even = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
             assert float((below - even).abs().max()) < 0.015  # Kolmogorov's test at 1e-4: .0156
 

@@ -16,8 +16,8 @@ from weir.tasks.image.scale import SIGMA_DATA
 class CoarseToFine(nn.Module):
     """`log q(u | sigma, class)`: mixtures of Gaussians from a noise on, a flow below it.
 
-    What the noise is about to drown anyway is most of what a flow has to learn at high noise, and
-    an autoregressive one is bad at it: it has to guess a shape from noisy pixels in their order.
+    Where noise hides all but the rough shape, an autoregressive flow, which sees noisy pixels in
+    their order, is worse at telling it than a few dozen Gaussians, which see all of them at once.
 
     Args:
         fine: the flow.

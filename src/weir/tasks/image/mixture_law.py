@@ -20,8 +20,8 @@ from weir.tasks.image.cell_law import log_cell
 from weir.tasks.image.mixture_start import Cells, marginal_mixtures
 
 TOLD = 16
-"""Numbers of each coordinate that the network of all tells the one of neighbours; to make the
-mixtures of both would take one and a half times as long."""
+"""Numbers of each coordinate that the network of all tells the one of neighbours; most of a step's
+arithmetic goes into them, so there are fewer than a mixture has parameters."""
 
 _BOUND = 9.0
 """Largest absolute log of a component's deviation."""
