@@ -10,6 +10,7 @@ from torch import nn
 from weir.tasks import part
 from weir.tasks.clinical import baselines
 from weir.tasks.clinical.baseline_config import ClinicalBaseline
+from weir.training.loop import train
 
 if TYPE_CHECKING:
     from weir.stages.model_folder import ModelCard
@@ -21,7 +22,7 @@ def build(card: ModelCard) -> baselines.Fitted:
     """An unfitted baseline of the kind that a model's card states."""
     config = ClinicalBaseline.model_validate(card.config)
     below = built_on(card.parent()) if card.upstream else None
-    return baselines.build(config, len(card.schema["codes"]), below)
+    return baselines.build(config, card.schema, below)
 
 
 def built_on(card: ModelCard) -> nn.Module:
@@ -45,7 +46,7 @@ def fit(
     checkpoints: Path,
     log: Log,
 ) -> list[dict[str, Any]]:
-    """Fit a baseline on the training records; there is no history of training.
+    """Fit a baseline on the training records; returns the history of training, if there was any.
 
     Raises:
         UserError: an oracle is asked for, but the data is not simulated; or a model that has
@@ -53,5 +54,17 @@ def fit(
     """
     if isinstance(model, baselines.Stacked) and upstream is not None:
         model.model.load_state_dict(upstream.state_dict())
+    history: list[dict[str, Any]] = []
+    if isinstance(model, baselines.GRUD):
+        history = train(
+            baselines.GRUDObjective(model),
+            data.split("train"),
+            data.split("validation"),
+            config.training,
+            seed=seed,
+            checkpoints=checkpoints,
+            log=log,
+            label=f"gru_d seed {seed}",
+        ).history
     model.eval().requires_grad_(False).fit(data, seed)
-    return []
+    return history

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
 from weir.config.base import Config, NodeName
+from weir.config.training import Training
 from weir.tasks.clinical.flow_config import Bins
 
 Built = Annotated[str, StringConstraints(pattern=r"^(stage1|stage2|joint)/[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -26,6 +27,13 @@ class Boosting(Config):
     )
 
 
+class RecurrentNetwork(Config):
+    """Shape of `gru_d`."""
+
+    hidden: PositiveInt = Field(64, description="Width of the state.")
+    dropout: float = Field(0.3, ge=0, lt=1, description="Dropout of the last state.")
+
+
 class ClinicalBaseline(Config):
     """A simple model that the others have to beat, or a ceiling."""
 
@@ -34,6 +42,7 @@ class ClinicalBaseline(Config):
         "counts",
         "logistic",
         "boosting",
+        "gru_d",
         "stacked",
         "oracle",
         "mean_by_hour",
@@ -52,6 +61,13 @@ class ClinicalBaseline(Config):
         0.003, description="For `logistic`: scikit-learn's C, the inverse of the ridge penalty."
     )
     boosting: Boosting = Field(default_factory=Boosting, description="Settings of the trees.")
+    network: RecurrentNetwork = Field(
+        default_factory=RecurrentNetwork, description="For `gru_d`: its shape."
+    )
+    training: Training = Field(
+        default_factory=lambda: Training(batch_size=128, steps=600, learning_rate=2e-3),
+        description="For `gru_d`: optimisation.",
+    )
     representation: bool = Field(
         False, description="For `stacked`: the trees see the model's representation as well."
     )
@@ -63,7 +79,8 @@ class ClinicalBaseline(Config):
         "least log loss on validation records.",
     )
     grid: Bins = Field(
-        default_factory=Bins, description="For those that fill in: their grid, as a flow's."
+        default_factory=Bins,
+        description="For `gru_d` and those that fill in: their grid, as a flow's.",
     )
     knows: Literal["severity", "events"] = Field(
         "severity",
@@ -74,7 +91,7 @@ class ClinicalBaseline(Config):
     @property
     def seeded(self) -> bool:
         """Whether another seed would give another baseline."""
-        return self.method in ("counts", "boosting", "stacked")
+        return self.method in ("counts", "boosting", "gru_d", "stacked")
 
     @model_validator(mode="after")
     def _one_upstream(self) -> Self:

@@ -11,7 +11,7 @@ from weir.tasks.clinical import stage1
 from weir.tasks.clinical.flow import RecordFlow
 from weir.tasks.clinical.flow_loss import FlowObjective, Weights
 from weir.tasks.clinical.generate import STAMPS
-from weir.tasks.clinical.grid import Binned, Grid, merge, tally
+from weir.tasks.clinical.grid import Binned, Grid, grid_of, merge, tally
 from weir.tasks.clinical.masks import Masks
 
 if TYPE_CHECKING:
@@ -38,11 +38,6 @@ def assemble(card: ModelCard, vae: SeqSetVAE, *, frozen: bool) -> RecordFlow:
         frozen=frozen,
         **config["flow_network"],
     )
-
-
-def grid_of(grid: dict[str, float | None], horizon: float) -> Grid:
-    """The grid of a node's settings, by default as long as the training records."""
-    return Grid(int(grid["bins"] or 1), float(grid["hours"] or horizon or 1.0))
 
 
 def prepare(model: RecordFlow, config: ClinicalFlow, data: RecordSet, vae: SeqSetVAE) -> None:

@@ -44,6 +44,11 @@ class Grid:
         return (start < end[:, None]) | (start == 0)
 
 
+def grid_of(grid: dict[str, float | None], horizon: float) -> Grid:
+    """The grid of a node's settings, by default as long as the training records."""
+    return Grid(int(grid["bins"] or 1), float(grid["hours"] or horizon or 1.0))
+
+
 class Binned(NamedTuple):
     """Records with one set for each bin that holds events.
 

@@ -6,6 +6,7 @@
 | `counts` | boosted trees on the numbers of events by code | data |
 | `logistic` | ridge logistic regression on aggregates of the events by code | data |
 | `boosting` | boosted trees on the same aggregates | data |
+| `gru_d` | a recurrent network whose inputs and state decay (Che et al. 2018) | data |
 | `stacked` | mean of a model's logit and boosting's, weighted on validation records | a model |
 | `oracle` | the risk that the simulator's law gives: a ceiling | simulation |
 | `mean_by_hour` | values about the code's mean in the bin | data |
@@ -20,7 +21,7 @@ record holds it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -29,16 +30,20 @@ from weir.tasks.clinical.baselines.constants import MeanRate, Oracle
 from weir.tasks.clinical.baselines.filling import LastValue, MeanByHour
 from weir.tasks.clinical.baselines.fitted import Fitted
 from weir.tasks.clinical.baselines.gaussian_process import GaussianProcess
+from weir.tasks.clinical.baselines.gru_d import GRUD, GRUDObjective
 from weir.tasks.clinical.baselines.logistic import Logistic
 from weir.tasks.clinical.baselines.stacked import Stacked
 from weir.tasks.clinical.baselines.trees import Trees
+from weir.tasks.clinical.grid import grid_of
 
 if TYPE_CHECKING:
     from weir.tasks.clinical.baseline_config import ClinicalBaseline
 
 __all__ = [
+    "GRUD",
     "Boosted",
     "Fitted",
+    "GRUDObjective",
     "GaussianProcess",
     "LastValue",
     "Logistic",
@@ -51,18 +56,20 @@ __all__ = [
 ]
 
 
-def build(config: ClinicalBaseline, codes: int, model: nn.Module | None = None) -> Fitted:
+def build(
+    config: ClinicalBaseline, schema: dict[str, Any], model: nn.Module | None = None
+) -> Fitted:
     """An unfitted baseline.
 
     Args:
         config: its node.
-        codes: number of known codes.
+        schema: of the dataset, as a model's card has it.
         model: for `stacked`.
 
     Raises:
         ValueError: no model where one is needed.
     """
-    grid = config.grid
+    grid, codes = config.grid, len(schema["codes"])
     match config.method:
         case "mean_rate":
             return MeanRate()
@@ -72,6 +79,14 @@ def build(config: ClinicalBaseline, codes: int, model: nn.Module | None = None) 
             return Logistic(codes, config.penalty)
         case "boosting":
             return Boosted(codes, config.boosting)
+        case "gru_d":
+            return GRUD(
+                codes,
+                len(schema["static"]),
+                grid_of(grid.model_dump(), schema["horizon_hours"]),
+                schema["prevalence"],
+                **config.network.model_dump(),
+            )
         case "oracle":
             return Oracle(config.knows)
         case "mean_by_hour":
