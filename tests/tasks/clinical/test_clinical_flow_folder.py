@@ -26,7 +26,7 @@ from weir.tasks.clinical.stage2_config import ClinicalStage2
 NETWORK = {"width": 8, "d_latent": 4, "knots": 4, "heads": 2}
 FLOW: dict[str, Any] = {
     "grid": {"bins": 6},
-    "flow_network": {"code": 6, "noise": 2, "width": 16, "layers": 1},
+    "flow_network": {"code": 6, "noise": 2, "components": 2, "width": 16, "layers": 1},
 }
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from weir.tasks.clinical.grid import BinEvents, carry_forward
 from weir.tasks.clinical.neighbours import MEMORY, Neighbours
+from weir.tasks.clinical.noise_law import NoisePrior
 from weir.tasks.clinical.seqsetvae import LOG_VARIANCE, SetPosterior
 
 FAR = 1e4
@@ -44,8 +45,8 @@ class BinDecoder(nn.Module):
     """Decoder of the events of a bin from the record's code, what is told and the neighbours.
 
     What a record's code and the last values leave open is not independent from code to code: a
-    panel is measured as a whole, pressures go together. Each bin therefore has noise of its own, a
-    Gaussian given all that, inferred in training from the first stage's latent of all the bin's
+    panel is measured as a whole, pressures go together. Each bin therefore has noise of its own,
+    with a law given all that, inferred in training from the first stage's latent of all the bin's
     events (as in Chung et al. 2015, "A Recurrent Latent Variable Model for Sequential Data").
 
     Without a code the decoder answers another question: the law of each single value given what is
@@ -63,6 +64,7 @@ class BinDecoder(nn.Module):
         width: hidden width.
         layers: residual layers.
         noise: width of a bin's own noise.
+        components: Gaussians of its law.
         most: count from which on counts are one class.
     """
 
@@ -80,10 +82,11 @@ class BinDecoder(nn.Module):
         width: int = 192,
         layers: int = 2,
         noise: int = 8,
+        components: int = 8,
         most: int = 3,
     ) -> None:
         super().__init__()
-        self.codes, self.most, self.bins, self.noise = codes, most, bins, noise
+        self.codes, self.most, self.bins = codes, most, bins
         self.code = nn.Linear(code, width)
         self.no_code = nn.Parameter(torch.zeros(width))
         self.told = nn.Linear(told, width)
@@ -99,13 +102,12 @@ class BinDecoder(nn.Module):
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.value.bias)
         self.log_pace = nn.Parameter(torch.zeros(codes))
-        self.prior = nn.Linear(width, 2 * noise)
+        self.noise_prior = NoisePrior(width, noise, components)
         self.posterior = nn.Sequential(
             nn.Linear(d_latent + width, 96), nn.GELU(), nn.Linear(96, 2 * noise)
         )
-        for last in (self.prior, self.posterior[-1]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        nn.init.zeros_(self.posterior[-1].weight)
+        nn.init.zeros_(self.posterior[-1].bias)
         self.register_buffer("excess", torch.zeros(codes))
         self.register_buffer("valued", torch.ones(codes))
 
@@ -147,17 +149,12 @@ class BinDecoder(nn.Module):
         hidden = hidden + self.told(told)
         return functional.gelu(hidden + (self.no_code if code is None else self.code(code)))
 
-    def noise_prior(self, known: Tensor) -> SetPosterior:
-        """Laws of the bins' own noise, `[..., noise]`, of what is known `[..., width]`."""
-        return _law(self.prior(known))
-
     def noise_posterior(self, known: Tensor, latent: Tensor) -> SetPosterior:
-        """The same given the latents `[..., d_latent]` of all events of the bins; 0 for none.
-
-        It differs from the prior law by a step.
-        """
-        prior = self.prior(known)
-        return _law(prior + self.posterior(torch.cat([latent, known], -1)))
+        """Laws of the bins' own noise, `[..., noise]`, of what is known `[..., width]` and of the
+        latents `[..., d_latent]` of all events of the bins; 0 for none."""
+        parameters = self.posterior(torch.cat([latent, known], -1))
+        mean, log_variance = parameters.chunk(2, -1)
+        return SetPosterior(mean, log_variance.clamp(*LOG_VARIANCE))
 
     def forward(self, known: Tensor, neighbours: Neighbours, own: Tensor | None = None) -> BinLaw:
         """The law of bins.
@@ -213,11 +210,6 @@ class BinDecoder(nn.Module):
         share = law.counts.softmax(-1)
         number = torch.arange(self.most + 1, device=share.device, dtype=share.dtype)
         return share @ number + share[..., -1] * self.excess
-
-
-def _law(parameters: Tensor) -> SetPosterior:
-    mean, log_variance = parameters.chunk(2, -1)
-    return SetPosterior(mean, log_variance.clamp(*LOG_VARIANCE))
 
 
 def count_loss(law: BinLaw, events: BinEvents) -> Tensor:

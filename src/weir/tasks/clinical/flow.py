@@ -53,6 +53,7 @@ class RecordFlow(FlowModel):
         frozen: keep the first stage as it is, without gradient and in evaluation mode.
         code: width of a record's code.
         noise: width of a bin's own noise.
+        components: Gaussians of its law.
         width: hidden width of all networks.
         layers: residual layers of the velocity and of the decoder.
         dropout: of the velocity's layers.
@@ -74,6 +75,7 @@ class RecordFlow(FlowModel):
         frozen: bool = True,
         code: int = 48,
         noise: int = 8,
+        components: int = 8,
         width: int = 192,
         layers: int = 2,
         dropout: float = 0.0,
@@ -109,6 +111,7 @@ class RecordFlow(FlowModel):
             width=width,
             layers=layers,
             noise=noise,
+            components=components,
             most=most,
         )
         # Time stamps of a bin of 0, 1, 2, ... events, on average.

@@ -50,6 +50,7 @@ class FlowNetwork(Config):
 
     code: PositiveInt = Field(48, description="Width of a record's code.")
     noise: PositiveInt = Field(8, description="Width of a bin's own noise.")
+    components: PositiveInt = Field(8, description="Gaussians of the law of that noise.")
     width: PositiveInt = Field(192, description="Hidden width of all networks.")
     layers: PositiveInt = Field(2, description="Residual layers of the velocity and the decoder.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout of the velocity's layers.")

@@ -14,6 +14,7 @@ from weir.tasks.clinical.bin_decoder import count_loss, repeats, value_loss
 from weir.tasks.clinical.flow_data import Query
 from weir.tasks.clinical.grid import BinEvents, merge, tally
 from weir.tasks.clinical.neighbours import Neighbours, around, in_turn
+from weir.tasks.clinical.noise_law import divergence
 from weir.tasks.clinical.told import Told
 from weir.training.objective import Objective
 
@@ -172,8 +173,9 @@ class FlowObjective(Objective):
         decoder = model.decoder
         hints = decoder.read(code[:, None], vector, known, place)
         prior = decoder.noise_prior(hints)
-        noise = decoder.noise_posterior(hints, batch.latent[owners, place])
-        law = decoder(hints, known, noise.sample())
+        posterior = decoder.noise_posterior(hints, batch.latent[owners, place])
+        noise = posterior.sample()
+        law = decoder(hints, known, noise)
         beside = Neighbours(*some(around(events, shown)))
         single = decoder(decoder.read(None, vector, beside, place), beside)
         unchanged = functional.binary_cross_entropy_with_logits(law.same, same, reduction="none")
@@ -184,7 +186,7 @@ class FlowObjective(Objective):
             "counts": (count_loss(law, here) * hidden).sum() / bins,
             "values": (value_loss(law, here) * hidden * (1 - same)).sum() / bins,
             "repeats": (unchanged * asked * hidden).sum() / bins,
-            "noise_kl": noise.kl(prior).sum(-1).mean(),
+            "noise_kl": divergence(posterior, prior, noise).mean(),
             "forecast": (value_loss(single, here) * sought).sum()
             / (here.values * sought).sum().clamp_min(1),
         }

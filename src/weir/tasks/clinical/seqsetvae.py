@@ -47,16 +47,9 @@ class SetPosterior(NamedTuple):
         white = torch.empty_like(self.mean).normal_(generator=generator)
         return self.mean + white * (0.5 * self.log_variance).exp()
 
-    def kl(self, prior: SetPosterior | None = None) -> Tensor:
-        """Divergence from a prior law, the standard normal one by default, in nats.
-
-        `[set, d_latent]`.
-        """
-        if prior is None:
-            return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance)
-        apart = self.log_variance - prior.log_variance
-        off = (self.mean - prior.mean).square() * (-prior.log_variance).exp()
-        return 0.5 * (off + apart.exp() - 1 - apart)
+    def kl(self) -> Tensor:
+        """Divergence from the standard normal law in nats, `[set, d_latent]`."""
+        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance)
 
 
 class SeqSetVAE(nn.Module):
