@@ -91,8 +91,8 @@ class RecordFlow(FlowModel):
         self.marginals = Marginals(self.codes)
         self.code = RecordCode(vae.features, code, width=width)
         # Beside the representation: the shown share, static features, end, and outcome in 3 cases.
+        self.forget = nn.Dropout(0.1)
         self.teller = nn.Sequential(
-            nn.Dropout(0.1),
             nn.Linear(vae.features + static + 5, width),
             nn.GELU(),
             nn.Linear(width, told),
@@ -185,7 +185,8 @@ class RecordFlow(FlowModel):
         """
         if seen is None:
             seen = static.new_zeros(len(static), self.vae.features)
-        seen = seen * (shown > 0)[:, None]
+        # Not of the rest: the outcome would count for less than it does.
+        seen = self.forget(seen * (shown > 0)[:, None])
         cases = torch.stack([outcome == case for case in (-1.0, 0.0, 1.0)], -1).to(seen)
         rest = [shown[:, None], static, (end / self.grid.hours)[:, None], cases]
         vector = self.teller(torch.cat([seen, *rest], -1))
