@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from weir.config.nodes import Distill
+from weir.config.params import load_params
+from weir.errors import UserError
 from weir.stages.model_folder import ModelCard, save_model
 from weir.stages.restore import restore
 from weir.stages.restore_flow import restore_flow
@@ -130,3 +132,31 @@ def test_settings_that_do_not_fit_are_refused():
         ClinicalJoint(dataset="d", reconstruction=0)
     with pytest.raises(ValueError, match="greater than or equal to 2"):
         Bins(bins=1)
+
+
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [(1.0, ""), (0.0, "stage2.flow: outcomes: drawn needs a stage1 node that is trained with")],
+)
+def test_outcomes_are_drawn_only_by_a_first_stage_that_foretells_them(
+    tmp_path: Path, weight: float, words: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        f"""
+datasets:
+  ward: {{task: clinical, source: {{simulator: {{}}}}, outcome: death}}
+stage1:
+  sets: {{dataset: ward, outcome: {{weight: {weight}}}}}
+stage2:
+  flow: {{stage1: sets, outcomes: drawn}}
+evaluate:
+  flow: {{model: stage2/flow}}
+"""
+    )
+    if not words:
+        assert load_params(path).node("stage2", "flow").config.outcomes == "drawn"
+        return
+    with pytest.raises(UserError) as caught:
+        load_params(path)
+    assert words in str(caught.value) and "\n" not in str(caught.value)

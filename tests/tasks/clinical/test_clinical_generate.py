@@ -54,6 +54,29 @@ def test_seeds_repeat_and_differ(tiny_clinical: ClinicalData):
     assert not torch.equal(runs[0].time, runs[2].time)
 
 
+def test_outcomes_are_told_or_drawn_by_the_first_stages_risk(
+    tiny_clinical: ClinicalData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow, train = small_flow(tiny_clinical), tiny_clinical.split("train")
+    told = train.static[:4].repeat(50, 1), train.outcome[:4].repeat(50), train.end[:4].repeat(50)
+    assert torch.equal(flow.synthesise(*told, steps=1).outcome, told[1])
+
+    def parity(records: Records) -> torch.Tensor:
+        """Certain death for whoever has an odd number of events."""
+        owner = records.set_record[records.event_set]
+        return 200.0 * (torch.bincount(owner, minlength=len(records.outcome)) % 2) - 100
+
+    flow.outcomes = "drawn"
+    monkeypatch.setattr(flow.vae, "risk", parity)
+    made = flow.synthesise(*told, steps=1)
+    assert torch.equal(made.outcome, (parity(made) > 0).float())
+    assert 0 < made.outcome.mean() < 1
+    monkeypatch.setattr(flow.vae, "risk", lambda r: torch.full_like(r.outcome, -1.0986))
+    unknown = told[0], torch.full_like(told[1], torch.nan), told[2]
+    drawn = flow.synthesise(*unknown, torch.Generator().manual_seed(0), steps=1).outcome
+    assert set(drawn.tolist()) == {0.0, 1.0} and abs(float(drawn.mean()) - 0.25) < 0.1
+
+
 def test_counts_are_drawn_by_their_law():
     decoder = BinDecoder(2, 4, 3, 5, 2, width=8, most=2)
     decoder.excess.copy_(torch.tensor([0.0, 0.0, 1.5]))

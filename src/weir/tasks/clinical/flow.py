@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,7 @@ class RecordFlow(FlowModel):
         layers: residual layers of the velocity and of the decoder.
         dropout: of the velocity's layers.
         most: see `BinDecoder`.
+        outcomes: of synthetic records: as they are `told`, or `drawn` by the first stage's risk.
     """
 
     stamps: Tensor
@@ -80,9 +81,10 @@ class RecordFlow(FlowModel):
         layers: int = 2,
         dropout: float = 0.0,
         most: int = 3,
+        outcomes: Literal["told", "drawn"] = "told",
     ) -> None:
         super().__init__()
-        self.event = (code,)
+        self.event, self.outcomes = (code,), outcomes
         self.vae, self.grid, self.frozen = vae, grid, frozen
         self.codes = vae.codes - 1  # the first stage also counts the unknown one
         self.path = Path(path)

@@ -101,6 +101,11 @@ class RecordFlowSettings(Config):
         "so that the record's code tells of them.",
     )
     weights: FlowWeights = Field(default_factory=FlowWeights, description="Of the loss's parts.")
+    outcomes: Literal["told", "drawn"] = Field(
+        "told",
+        description="Outcomes of synthetic records: those that they were made for, or drawn anew "
+        "by the risk that the first stage, trained with the outcome, sees in what was made.",
+    )
 
 
 class ClinicalFlow(RecordFlowSettings):

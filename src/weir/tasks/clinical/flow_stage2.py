@@ -36,6 +36,7 @@ def assemble(card: ModelCard, vae: SeqSetVAE, *, frozen: bool) -> RecordFlow:
         path=config["path"],
         masks=Masks(**config["masks"]),
         frozen=frozen,
+        outcomes=config["outcomes"],
         **config["flow_network"],
     )
 

@@ -32,12 +32,16 @@ def synthesise(
     solver: SolverName | None = None,
     chunk: int = 512,
 ) -> Records:
-    """A new record for each row of static features, with the outcome told.
+    """A new record for each row of static features.
+
+    Its outcome is the one that it was made for, or (`model.outcomes`) drawn anew given what was
+    made: then outcome and events go together as they do in the first stage's risk, whatever the
+    flow has missed of it.
 
     Args:
         model: in evaluation mode.
         static: `[record, static]`.
-        outcome: `[record]` 0 or 1.
+        outcome: `[record]` 0, 1 or NaN for not told.
         end: `[record]` hours.
         generator: of all draws, on the model's device.
         steps: solver steps, or jumps of a student.
@@ -51,7 +55,15 @@ def synthesise(
         _some(model, *rows, generator, steps, solver)
         for rows in zip(*(t.split(chunk) for t in (static, outcome, end)), strict=True)
     ]
+    if model.outcomes == "drawn":
+        parts = [part._replace(outcome=_drawn(model, part, generator)) for part in parts]
     return join(parts)
+
+
+def _drawn(model: RecordFlow, made: Records, generator: torch.Generator | None) -> Tensor:
+    """Outcomes `[record]` by the first stage's risk."""
+    chance = torch.empty_like(made.outcome).uniform_(generator=generator)
+    return (chance < model.vae.risk(made).sigmoid()).to(made.outcome)
 
 
 def _some(

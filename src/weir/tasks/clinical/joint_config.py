@@ -28,10 +28,14 @@ class ClinicalJoint(ClinicalStage1, RecordFlowSettings):
     )
 
     @model_validator(mode="after")
-    def _latents_mean_something(self) -> Self:
+    def _parts_go_together(self) -> Self:
         if self.reconstruction == 0:
             raise ValueError(
                 "reconstruction must be above 0: a flow of latents from which nothing can be read "
                 "is worth nothing"
+            )
+        if self.outcomes == "drawn" and not self.outcome.weight:
+            raise ValueError(
+                "outcomes: drawn needs outcome.weight above 0; raise it, or leave outcomes out"
             )
         return self

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from weir.config.base import Config
 from weir.tasks.clinical.flow_config import ClinicalFlow, RecordFlowSettings
 from weir.tasks.clinical.head_config import Head
+from weir.tasks.clinical.stage1_config import ClinicalStage1
 
 
 class ClinicalStage2(ClinicalFlow):
@@ -27,3 +30,12 @@ class ClinicalStage2(ClinicalFlow):
                 other = "head" if self.model == "flow" else "flow"
                 raise ValueError(f"{name} is for model {other} only; remove it")
         return self
+
+    def fits_on(self, above: Sequence[Config]) -> None:
+        """Only a first stage that has a risk can draw outcomes."""
+        (stage1,) = (node for node in above if isinstance(node, ClinicalStage1))
+        if self.outcomes == "drawn" and not stage1.outcome.weight:
+            raise ValueError(
+                "outcomes: drawn needs a stage1 node that is trained with the outcome; raise its "
+                "outcome.weight above 0, or leave it out"
+            )
