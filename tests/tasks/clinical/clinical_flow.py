@@ -6,6 +6,7 @@ import torch
 
 from weir.tasks.clinical.data import ClinicalData
 from weir.tasks.clinical.flow import RecordFlow
+from weir.tasks.clinical.flow_config import MaskShares
 from weir.tasks.clinical.flow_stage2 import fit
 from weir.tasks.clinical.grid import Grid
 from weir.tasks.clinical.masks import Masks
@@ -38,7 +39,7 @@ def small_flow(data: ClinicalData, *, frozen: bool = True) -> RecordFlow:
         small_vae(data),
         static=len(data.schema.static),
         grid=Grid(BINS, data.schema.horizon_hours),
-        masks=Masks(),
+        masks=Masks(**MaskShares().model_dump()),
         frozen=frozen,
         code=6,
         noise=2,

@@ -122,7 +122,7 @@ def test_queries_are_the_same_each_time_and_training_masks_are_not(
 
 
 def test_masks_are_of_all_kinds():
-    masks = Masks(nothing=0.3, prefix=0.3, cells=0.2)
+    masks = Masks(nothing=0.3, prefix=0.3, cells=0.2, known=0.9, known_shown=0.2)
     hidden, told = masks.draw(6000, 12, 3, torch.Generator().manual_seed(0))
     nothing = hidden.all(2).all(1)
     whole = (hidden == hidden[..., :1]).all(2).all(1)

@@ -35,11 +35,6 @@ class BinLaw(NamedTuple):
     sd: Tensor
     same: Tensor
 
-    @property
-    def present(self) -> Tensor:
-        """Probability that a code occurs, `[..., code]`."""
-        return 1 - self.counts.softmax(-1)[..., 0]
-
 
 class BinDecoder(nn.Module):
     """Decoder of the events of a bin from the record's code, what is told and the neighbours.

@@ -72,7 +72,7 @@ class RecordFlow(FlowModel):
         static: int,
         grid: Grid,
         path: PathName = "linear",
-        masks: Masks | None = None,
+        masks: Masks,
         frozen: bool = True,
         code: int = 48,
         noise: int = 8,
@@ -88,7 +88,7 @@ class RecordFlow(FlowModel):
         self.vae, self.grid, self.frozen = vae, grid, frozen
         self.codes = vae.codes - 1  # the first stage also counts the unknown one
         self.path = Path(path)
-        self.masks = Masks() if masks is None else masks
+        self.masks = masks
         told = self.told_width
         self.marginals = Marginals(self.codes)
         self.code = RecordCode(vae.features, code, width=width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.nn import functional
 from weir.flows.paths import TimeLaw, sample_times
 from weir.flows.proper import fair_energy
 from weir.tasks.clinical.bin_decoder import count_loss, repeats, value_loss
+from weir.tasks.clinical.flow_config import FlowWeights
 from weir.tasks.clinical.flow_data import Query
 from weir.tasks.clinical.grid import BinEvents, merge, tally
 from weir.tasks.clinical.neighbours import Neighbours, around, in_turn
@@ -26,24 +27,6 @@ if TYPE_CHECKING:
 
 FORGETFUL = 0.7
 """Share of the bins in which neighbours of codes are forgotten."""
-
-
-class Weights(NamedTuple):
-    """Weights of the parts of the loss; those of bins are in nats a bin.
-
-    Attributes:
-        flow: of the velocity's squared error by coordinate, and of the regression it starts from.
-        beta: of the divergence of a record's code, shared out among its bins; 1 is the ELBO.
-        noise: of the divergence of the bins' own noise; 1 is the ELBO.
-        single: of the law of single values, in nats a value.
-        outcome: of the outcome's cross-entropy given the code.
-    """
-
-    flow: float = 1.0
-    beta: float = 0.1
-    noise: float = 1.0
-    single: float = 10.0
-    outcome: float = 0.2
 
 
 class FlowObjective(Objective):
@@ -68,7 +51,7 @@ class FlowObjective(Objective):
         draws: int = 4,
         bins: int = 12,
         forget: float = 0.5,
-        weights: Weights | None = None,
+        weights: FlowWeights | None = None,
         scored: int = 4,
     ) -> None:
         super().__init__()
@@ -77,7 +60,7 @@ class FlowObjective(Objective):
         self.draws = draws
         self.bins = min(bins, model.grid.bins)
         self.forget = forget
-        self.weights = Weights() if weights is None else weights
+        self.weights = FlowWeights() if weights is None else weights
         self.scored = scored
 
     def parameter_groups(self) -> list[dict[str, Any]]:

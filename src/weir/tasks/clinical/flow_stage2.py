@@ -9,7 +9,7 @@ from torch import Tensor
 
 from weir.tasks.clinical import stage1
 from weir.tasks.clinical.flow import RecordFlow
-from weir.tasks.clinical.flow_loss import FlowObjective, Weights
+from weir.tasks.clinical.flow_loss import FlowObjective
 from weir.tasks.clinical.generate import STAMPS
 from weir.tasks.clinical.grid import Binned, Grid, grid_of, merge, tally
 from weir.tasks.clinical.masks import Masks
@@ -84,5 +84,5 @@ def objective(config: RecordFlowSettings, model: RecordFlow) -> FlowObjective:
         draws=config.draws,
         bins=config.decoded_bins,
         forget=config.forget,
-        weights=Weights(**config.weights.model_dump()),
+        weights=config.weights,
     )

@@ -20,11 +20,11 @@ class Masks:
         known_shown: the same where something is.
     """
 
-    nothing: float = 0.3
-    prefix: float = 0.3
-    cells: float = 0.15
-    known: float = 0.9
-    known_shown: float = 0.2
+    nothing: float
+    prefix: float
+    cells: float
+    known: float
+    known_shown: float
 
     def draw(
         self, records: int, bins: int, codes: int, generator: torch.Generator | None = None
