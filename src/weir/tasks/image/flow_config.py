@@ -45,7 +45,7 @@ class Coarse(Config):
     above: PositiveFloat = Field(
         0.8, description="Noise, event scale, from which on they are the density."
     )
-    components: PositiveInt = Field(30, description="Gaussians of a class.")
+    components: int = Field(30, ge=2, description="Gaussians of a class.")
     rank: PositiveInt = Field(48, description="Directions in which each has its own variance.")
 
 

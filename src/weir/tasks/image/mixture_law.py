@@ -157,7 +157,6 @@ class MixtureLaw(nn.Module):
         shape = (len(context), self.network.size)
         rank = torch.rand(shape, generator=generator, device=context.device)
         white = torch.randn(shape, generator=generator, device=context.device)
-        inside = rank
         if self.levels:
             inside = 2 * torch.rand(shape, generator=generator, device=context.device) - 1
         gate = gate[:, None]
@@ -167,17 +166,16 @@ class MixtureLaw(nn.Module):
             if self.near is not None:
                 raw = self.near.at(coordinate, growing.x, raw, context)
             log_weight, mean, log_scale = self._mixture(raw, gate)
-            half = torch.zeros_like(mean)
-            if self.levels:
-                middle = gate * self.middle
-                mean = torch.cat([mean, middle], -1)
-                half = torch.cat([half, (gate * self.half_width).expand_as(middle)], -1)
-                blur = self._blur(gate).log().expand_as(middle)
-                log_scale = torch.cat([log_scale, blur], -1)
             below = log_weight.exp().cumsum(-1)[:, :-1] < rank[:, coordinate, None]
             chosen = below.sum(-1, keepdim=True)
-            at, wide, scale = (x.gather(1, chosen)[:, 0] for x in (mean, half, log_scale.exp()))
-            value = at + wide * inside[:, coordinate] + scale * white[:, coordinate]
+            if self.levels:
+                middle = gate * self.middle
+                place = middle + gate * self.half_width * inside[:, coordinate, None]
+                mean = torch.cat([mean, place], -1)
+                blur = self._blur(gate).log().expand_as(middle)
+                log_scale = torch.cat([log_scale, blur], -1)
+            at, scale = (x.gather(1, chosen)[:, 0] for x in (mean, log_scale.exp()))
+            value = at + scale * white[:, coordinate]
             growing.tell(coordinate, value)
         return growing.x
 

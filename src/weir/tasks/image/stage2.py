@@ -81,13 +81,10 @@ def _cells(raw: Tensor, count: int, code: ImageCode) -> Cells:
     """The `count` most frequent grey levels as cells of events of unit variance.
 
     Raises:
-        UserError: events are not pixels, or have fewer levels.
+        UserError: items are points, not pictures, or have fewer levels.
     """
     if not isinstance(code, PixelCode) or code.scale.levels is None:
-        raise UserError(
-            "density.levels: only pixels have grey levels; leave it out, or build on a stage1 node "
-            "of model pixels"
-        )
+        raise UserError("density.levels: points have no grey levels; leave it out")
     levels = frequent_levels(raw, count)
     if len(levels) < count:
         raise UserError(
