@@ -223,6 +223,8 @@ def test_settings_that_contradict_each_other() -> None:
         {"method": "stacked", "dataset": "x"},
         {"method": "stacked", "model": "baseline/x"},
         {"method": "boosting", "dataset": "x", "weight": 0.5},
+        {"method": "boosting", "dataset": "x", "training": {"steps": 10}},
+        {"method": "logistic", "dataset": "x", "network": {"hidden": 8}},
     ):
         with pytest.raises(ValidationError):
             ClinicalBaseline.model_validate(bad)

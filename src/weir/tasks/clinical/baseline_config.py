@@ -94,11 +94,15 @@ class ClinicalBaseline(Config):
         return self.method in ("counts", "boosting", "gru_d", "stacked")
 
     @model_validator(mode="after")
-    def _one_upstream(self) -> Self:
+    def _of_the_method(self) -> Self:
         wanted = "model" if self.method == "stacked" else "dataset"
         other = "dataset" if wanted == "model" else "model"
         if getattr(self, wanted) is None or getattr(self, other) is not None:
             raise ValueError(f"method {self.method} needs `{wanted}` and no `{other}`")
         if self.method != "stacked" and (self.representation or self.weight is not None):
             raise ValueError("representation and weight are for method stacked only")
+        for name in ("network", "training"):
+            default = type(self).model_fields[name].get_default(call_default_factory=True)
+            if self.method != "gru_d" and getattr(self, name) != default:
+                raise ValueError(f"{name} is for method gru_d only; remove it")
         return self

@@ -44,8 +44,7 @@ class MemberHead(nn.Module):
         self.layer1 = nn.Linear(features, hidden)
         self.layer2 = nn.Linear(hidden, hidden)
         self.output = nn.Parameter(torch.randn(members, hidden) / math.sqrt(hidden))
-        share = min(max(prevalence, 1e-3), 1 - 1e-3)
-        self.bias = nn.Parameter(torch.full((members,), math.log(share / (1 - share))))
+        self.bias = nn.Parameter(torch.full((members,), first_logit(prevalence)))
 
     def forward(self, features: Tensor) -> Tensor:
         """`[record, features]` to logits `[record, member]`."""
@@ -55,6 +54,12 @@ class MemberHead(nn.Module):
         x = F.gelu(self.layer2(x * self.scale2))
         x = F.dropout(x, self.dropout, self.training)
         return (x * self.output).sum(-1) + self.bias
+
+
+def first_logit(prevalence: float) -> float:
+    """Logit that an untrained head predicts: that of the training records' share."""
+    share = min(max(prevalence, 1e-3), 1 - 1e-3)
+    return math.log(share / (1 - share))
 
 
 def members_bce(logits: Tensor, outcome: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ Series with Missing Values, Scientific Reports 8 (2018) 6085.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn import functional
 
 from weir.tasks.clinical.baselines.fitted import Fitted
 from weir.tasks.clinical.grid import Grid, carry_forward, merge, tally
+from weir.tasks.clinical.member_head import first_logit
 from weir.tasks.clinical.stage1 import risk_scores
 from weir.training.objective import Objective
 
@@ -60,9 +60,8 @@ class GRUD(Fitted):
         self.cell = nn.GRUCell(2 * codes, hidden)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden + static, 1)
-        share = min(max(prevalence, 1e-3), 1 - 1e-3)
         nn.init.zeros_(self.head.weight)
-        nn.init.constant_(self.head.bias, math.log(share / (1 - share)))
+        nn.init.constant_(self.head.bias, first_logit(prevalence))
 
     def fit(self, data: ClinicalData, seed: int) -> None:
         """Nothing is left to fit after the training."""
