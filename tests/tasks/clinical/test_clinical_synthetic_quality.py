@@ -110,3 +110,17 @@ def test_rounding_errors_of_a_constant_are_no_distance():
     real[::2, AGGREGATES.index("mean")] = 1e-8
     near = nearest(made, real, held, 1, 0)
     assert near[0].max() == 0 < near[1].min()
+
+
+@pytest.mark.usefixtures("few_trees")
+def test_training_on_several_cohorts_is_averaged(tiny_clinical: ClinicalData, tmp_path: Path):
+    def scores(cohorts: int, seed: int) -> dict[str, float]:
+        config = ClinicalEvaluate(model="stage2/any", cohorts=cohorts)
+        model = Copier(tiny_clinical.split("train"), shift=0.5)
+        return evaluate_synthetic(model, tiny_clinical, config, tmp_path, seed=seed)["metrics"]
+
+    first, second, both = scores(1, 0), scores(1, 1), scores(2, 0)
+    assert first["tstr_auroc"] != second["tstr_auroc"]
+    for name in ("tstr_auroc", "tstr_gap"):
+        assert both[name] == pytest.approx((first[name] + second[name]) / 2)
+    assert both["privacy"] == first["privacy"] and both["c2st_auc"] == first["c2st_auc"]

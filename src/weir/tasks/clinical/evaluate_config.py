@@ -29,6 +29,11 @@ class ClinicalEvaluate(Evaluate):
         10,
         description="A subgroup with fewer records with the outcome, or without it, gets no score.",
     )
+    cohorts: PositiveInt = Field(
+        1,
+        description="Synthetic sets of a generator, over which AUROCs of training on them are "
+        "averaged: of one, with few outcomes, they vary by a hundredth.",
+    )
     embedding: Embedding = Field(
         "pca", description="Plane on which records are shown; `umap` takes longer."
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -93,8 +94,9 @@ def evaluate_synthetic(
 ) -> dict[str, Any]:
     """Make as many records as there are training records, and compare.
 
-    Static features, outcome and length of each are those of a training record drawn with
-    replacement: what is judged is what the model makes of them.
+    Static features, length and outcome for which each is made are those of a training record drawn
+    with replacement: what is judged is what the model makes of them. The AUROCs are means over
+    `config.cohorts` such sets, each with trees of another seed; all else is of the first.
 
     Returns:
         metrics, protocol, nfe, seconds and latency_ms, for `evaluation.json`.
@@ -107,11 +109,13 @@ def evaluate_synthetic(
     if len(train) > RECORDS:
         train = train.subset(torch.linspace(0, len(train) - 1, RECORDS).long())
     begun = time.perf_counter()
-    made = make(model, train, codes, config, seed)
-    seconds = time.perf_counter() - begun
+    cohorts = [make(model, train, codes, config, seed + k) for k in range(config.cohorts)]
+    seconds = (time.perf_counter() - begun) / len(cohorts)
+    made = cohorts[0]
     real, held = (feature_table(part, codes).cpu() for part in (train, test))
     # Synthetic outcomes are drawn from the training records' and may miss a rare one.
-    for name, outcome in (("training", train.outcome), ("synthetic", made.outcome)):
+    outcomes = [("synthetic", cohort.outcome) for cohort in cohorts]
+    for name, outcome in (("training", train.outcome), *outcomes):
         if outcome.min() == outcome.max():
             raise UserError(
                 f"evaluate: all {name} records have the same outcome; boosting cannot be trained"
@@ -121,10 +125,16 @@ def evaluate_synthetic(
             f"evaluate: all records of the {config.split} split have the same outcome; score on "
             "another split"
         )
-    scores = [
-        _transfer(table, outcome.cpu(), held, test.outcome.cpu(), seed)
-        for table, outcome in ((real, train.outcome), (made.features, made.outcome))
-    ]
+    real_score, score = (
+        fmean(
+            _transfer(table, outcome.cpu(), held, test.outcome.cpu(), seed + k)
+            for k, (table, outcome) in enumerate(tables)
+        )
+        for tables in (
+            [(real, train.outcome)] * len(cohorts),
+            [(cohort.features, cohort.outcome) for cohort in cohorts],
+        )
+    )
     near = nearest(made.features, real, held, codes, seed)
     codes_table, values_table = marginals(train, made, data)
     codes_table.to_parquet(details / "synthetic_codes.parquet", index=False)
@@ -135,8 +145,8 @@ def evaluate_synthetic(
     ).to_parquet(details / "synthetic_distances.parquet", index=False)
     return {
         "metrics": {
-            "tstr_auroc": scores[1],
-            "tstr_gap": scores[0] - scores[1],
+            "tstr_auroc": score,
+            "tstr_gap": real_score - score,
             "c2st_auc": two_sample_auc(made.features, real, codes, seed),
             "privacy": float(near[0].median() / near[1].median().clamp_min(1e-9)),
             "privacy_close": float((near[0] < near[1].quantile(CLOSE)).double().mean()),
@@ -147,6 +157,7 @@ def evaluate_synthetic(
             "split": config.split,
             "fold": data.schema.fold,
             "synthetic_records": len(made.outcome),
+            "cohorts": len(cohorts),
             "training_records": len(train),
             "held_out_records": len(test),
             "steps": config.steps,
