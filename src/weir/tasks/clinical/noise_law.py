@@ -59,16 +59,16 @@ class NoisePrior(nn.Module):
     def __init__(self, width: int, noise: int, components: int) -> None:
         super().__init__()
         self.shape = (components, 2 * noise + 1)
-        self.parameters_of = nn.Linear(width, components * (2 * noise + 1))
-        nn.init.zeros_(self.parameters_of.weight)
+        self.linear = nn.Linear(width, components * (2 * noise + 1))
+        nn.init.zeros_(self.linear.weight)
         # Different from the start, or the components would all learn the same.
         start = torch.zeros(self.shape)
         start[:, 1 : noise + 1].normal_()
-        self.parameters_of.bias.data.copy_(start.flatten())
+        self.linear.bias.data.copy_(start.flatten())
 
     def forward(self, known: Tensor) -> NoiseMixture:
         """Laws of the noise of bins of which `known` `[..., width]` is known."""
-        logits, rest = self.parameters_of(known).unflatten(-1, self.shape).tensor_split([1], -1)
+        logits, rest = self.linear(known).unflatten(-1, self.shape).tensor_split([1], -1)
         mean, log_variance = rest.chunk(2, -1)
         return NoiseMixture(logits[..., 0], mean, log_variance.clamp(*LOG_VARIANCE))
 
