@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 PIECE = 512
 
+ABOUT = {
+    "told": "static features, outcomes and lengths are resampled real ones",
+    "drawn": "static features and lengths are resampled real ones, outcomes are drawn by the "
+    "model's risk",
+}
+"""What the metadata say of synthetic records, by how the model gives them outcomes."""
+
 
 @torch.no_grad()
 def write_cohort(
@@ -32,9 +39,10 @@ def write_cohort(
 ) -> list[str]:
     """Make records and write them.
 
-    Static features, outcome and length of each are those of a training record, drawn with
-    replacement: only the events are made up. Share the folder accordingly: a rare combination of
-    static features may tell of a patient, whatever the events.
+    Static features, length and the outcome for which each is made are those of a training record,
+    drawn with replacement: the events are made up, and the outcome too if the model draws it. Share
+    the folder accordingly: a rare combination of static features may tell of a patient, whatever
+    the events.
 
     Args:
         model: in evaluation mode, on the data's device.
@@ -71,5 +79,5 @@ def write_cohort(
             for some in rows.split(PIECE)
         ]
     )
-    about = f"a flow of {data.name}; static features, outcomes and lengths are resampled real ones"
+    about = f"a flow of {data.name}; {ABOUT[model.outcomes]}"
     return export(made, data.schema, folder, about=about, seed=seed)
