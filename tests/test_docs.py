@@ -30,6 +30,8 @@ ELSEWHERE = {
     "weir ui": "tests/tracking starts the server",
     "weir predict results/distill/cells-onestep-s0 --perturb A=3+B=5 --context type2 "
     "--output predicted.h5ad": ".ci/run does it after the quickstart",
+    "weir synthesise results/distill/ward-onestep-s0 --records 500 --output synthetic": ".ci/run "
+    "does it after the quickstart",
 }
 """Commands that run for long, and where they are tested."""
 

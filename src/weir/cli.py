@@ -165,6 +165,13 @@ def _parser() -> argparse.ArgumentParser:
         help="leave such cells out instead of refusing the file; may be repeated",
     )
 
+    command = add("synthesise", "synthesise", "make synthetic patients, as a MEDS folder")
+    command.add_argument("model", type=Path, help="model folder, such as results/distill/x-s0")
+    command.add_argument("--records", type=int, help="how many (default: as the training has)")
+    command.add_argument("--steps", type=int, help="solver steps (default: the model's)")
+    command.add_argument("--seed", type=int, default=0, help="of the records (default: 0)")
+    command.add_argument("--output", type=Path, required=True, help="the folder to write")
+
     command = add("ui", "ui", "open the MLflow UI of this repository on loopback")
     command.add_argument("--port", type=int, default=5000, help="default: 5000, or the next free")
 

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from weir.cli import main
+
 
 def document(ward: Path, run: str) -> dict:
     return json.loads((ward / "results/evaluate" / run / "details/evaluation.json").read_text())
@@ -24,7 +26,9 @@ def test_every_evaluation_is_finite_and_knows_its_kind(ward: Path) -> None:
     kinds = {
         "sets-s0": "stage1",
         "head-s0": "head",
+        "flow-s0": "teacher",
         "boosting-s0": "baseline",
+        "gru-s0": "baseline",
         "stacked-s0": "ensemble",
         "told-s0": "ensemble",
         "last": "baseline",
@@ -36,7 +40,7 @@ def test_every_evaluation_is_finite_and_knows_its_kind(ward: Path) -> None:
         assert found["kind"] == kind
         assert all(np.isfinite(value) for value in found["metrics"].values())
         assert found["dataset"] == "ward"
-        assert ("auroc" in found["metrics"]) == (run != "last")
+        assert ("auroc" in found["metrics"]) == (run not in ("last", "flow-s0"))
     assert document(ward, "oracle")["metrics"]["auroc"] > 0.7
 
 
@@ -51,3 +55,46 @@ def test_stacked_is_built_on_the_head(ward: Path) -> None:
         assert np.array_equal(whole[f"model.{name}"], values)
     lineage = document(ward, "stacked-s0")["lineage"]
     assert set(lineage) == {"stage1", "stage2", "baseline", "evaluate"}
+
+
+def test_synthetic_patients_are_a_folder_that_weir_reads(
+    ward: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ward)
+    made = tmp_path / "made"
+    words = ["synthesise", "results/stage2/flow-s0", "--records", "40", "--output", str(made)]
+    assert main(words) == 0
+    assert "synthetic patients, as MEDS" in capsys.readouterr().out
+    said = json.loads((made / "metadata/dataset.json").read_text())
+    assert said["synthetic"] is True and "outcomes are drawn" in said["made_by"]
+    labels = pd.read_parquet(made / "tasks/in_hospital_mortality/0.parquet")
+    assert len(labels) == 40 and labels["boolean_value"].isin([True, False]).all()
+    assert main(["data", "add", str(made), "--name", "made", "--task", "clinical"]) == 0
+    assert "in_hospital_mortality" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["results/stage2/head-s0"], "stage2/head makes no records; name a flow"),
+        (["results/stage2/flow-s0", "--records", "0"], "ask for at least one record"),
+        (["results/stage2/flow-s0", "--steps", "0"], "--steps 0: take at least one step"),
+        (["results/stage2/flow-s0", "--output", "no/made"], "--output no/made: there is no folder"),
+        (["results/stage2/flow-s0", "--output", "results"], "results is not empty"),
+        (["results/stage2/none-s0"], "config.json: cannot be read"),
+    ],
+)
+def test_synthetic_patients_that_cannot_be_made(
+    ward: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(ward)
+    made = tmp_path / "made"
+    assert main(["synthesise", "--output", str(made), *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not made.exists()

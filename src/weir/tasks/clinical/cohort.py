@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from weir.errors import UserError
-from weir.tasks.clinical.export import export
+from weir.tasks.clinical.export import export, refuse_filled
 from weir.tasks.clinical.generate import join
+from weir.training.progress import Progress
 
 if TYPE_CHECKING:
     from weir.flows.solvers import SolverName
@@ -36,6 +37,7 @@ def write_cohort(
     steps: int | None = None,
     solver: SolverName | None = None,
     seed: int = 0,
+    label: str = "synthetic records",
 ) -> list[str]:
     """Make records and write them.
 
@@ -52,6 +54,7 @@ def write_cohort(
         steps: solver steps, or jumps of a student.
         solver: solver of a teacher.
         seed: of everything drawn.
+        label: what the progress display calls the work.
 
     Returns:
         names of the files.
@@ -66,18 +69,13 @@ def write_cohort(
     device = train.rows.device
     generator = torch.Generator(device).manual_seed(seed)
     rows = torch.randint(len(train), (count,), generator=generator, device=device)
-    made = join(
-        [
-            model.synthesise(
-                train.static[some],
-                train.outcome[some],
-                train.end[some],
-                generator,
-                steps=steps,
-                solver=solver,
-            )
-            for some in rows.split(PIECE)
-        ]
-    )
+    refuse_filled(folder)
+    progress = Progress(label, count, noun="record")
+    parts = []
+    for number, some in enumerate(rows.split(PIECE), 1):
+        fixed = train.static[some], train.outcome[some], train.end[some]
+        parts.append(model.synthesise(*fixed, generator, steps=steps, solver=solver))
+        progress.update(min(number * PIECE, count))
+    progress.close()
     about = f"a flow of {data.name}; {ABOUT[model.outcomes]}"
-    return export(made, data.schema, folder, about=about, seed=seed)
+    return export(join(parts), data.schema, folder, about=about, seed=seed)

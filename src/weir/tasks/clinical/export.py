@@ -63,8 +63,7 @@ def export(
     Raises:
         UserError: the folder holds something already.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty; name a new folder for the synthetic records")
+    refuse_filled(folder)
     count = len(records.outcome)
     subjects = FIRST_SUBJECT + np.arange(count)
     edges = (np.cumsum(shares)[:-1] / np.sum(shares) * count).round()
@@ -86,6 +85,12 @@ def export(
     splits = pa.table({"subject_id": subjects, "split": [SPLITS[i] for i in split]})
     _write(splits, folder / subject_splits_filepath)
     return [*names, subject_splits_filepath, *_metadata(schema, folder, about)]
+
+
+def refuse_filled(folder: Path) -> None:
+    """Raise a UserError if a folder for records holds something already, or is none."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not empty; name a new folder for the synthetic records")
 
 
 def _timed(records: Records, schema: Schema, subjects: np.ndarray) -> pa.Table:
