@@ -165,6 +165,14 @@ def _parser() -> argparse.ArgumentParser:
         help="leave such cells out instead of refusing the file; may be repeated",
     )
 
+    command = add("risk", "risk", "foretell the outcome of a MEDS folder's patients")
+    command.add_argument("model", type=Path, help="model folder, such as results/stage1/x-s0")
+    command.add_argument("meds", type=Path, help="MEDS folder; neither labels nor splits needed")
+    command.add_argument(
+        "--times", type=Path, required=True, help="Parquet file of subject_id, prediction_time"
+    )
+    command.add_argument("--output", type=Path, required=True, help="the .parquet to write")
+
     command = add("synthesise", "synthesise", "make synthetic patients, as a MEDS folder")
     command.add_argument("model", type=Path, help="model folder, such as results/distill/x-s0")
     command.add_argument("--records", type=int, help="how many (default: as the training has)")

@@ -57,6 +57,58 @@ def test_stacked_is_built_on_the_head(ward: Path) -> None:
     assert set(lineage) == {"stage1", "stage2", "baseline", "evaluate"}
 
 
+@pytest.mark.parametrize("run", ["stage2/head-s0", "baseline/stacked-s0", "baseline/gru-s0"])
+def test_risks_of_a_folder_are_those_of_the_evaluation(
+    ward: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    run: str,
+) -> None:
+    """On test records, read from the raw folder, by a model that knows no params.yaml."""
+    expected = pd.read_parquet(ward / "data/processed/ward/records.parquet").query("part == 2")
+    expected["prediction_time"] = pd.to_datetime(expected["prediction_time"], unit="us")
+    times = tmp_path / "times.parquet"
+    expected[["subject_id", "prediction_time"]].to_parquet(times)
+    monkeypatch.chdir(tmp_path)
+    words = ["risk", str(ward / "results" / run), str(ward / "data/raw/ward")]
+    assert main([*words, "--times", str(times), "--output", "risks.parquet"]) == 0
+    assert capsys.readouterr().out == "risks.parquet\n"
+    found = pd.read_parquet(tmp_path / "risks.parquet")
+    assert found["subject_id"].tolist() == expected["subject_id"].tolist()
+    assert found["prediction_time"].tolist() == expected["prediction_time"].tolist()
+    said = found["predicted_boolean_probability"]
+    evaluated = risks(ward, run.partition("/")[2])
+    assert np.log(said / (1 - said)).to_numpy() == pytest.approx(evaluated, abs=1e-4)
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["risks.parquet", "times.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["results/baseline/last", "data/raw/ward"], "baseline/last foretells no outcome"),
+        (["results/stage2/flow-s0", "data/raw/ward"], "stage2/flow foretells no outcome"),
+        (["results/stage2/head-s0", "none"], "none: there is no such folder"),
+        (["results/stage2/head-s0", "results"], "results: it has no data/"),
+        (["results/stage2/head-s0", "data/raw/ward", "--output", "x.csv"], "name a .parquet file"),
+    ],
+)
+def test_risks_that_cannot_be_told(
+    ward: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(ward)
+    output = tmp_path / "risks.parquet"
+    assert main(["risk", "--times", "none.parquet", "--output", str(output), *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_synthetic_patients_are_a_folder_that_weir_reads(
     ward: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

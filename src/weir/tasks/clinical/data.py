@@ -106,11 +106,7 @@ def load(folder: Path) -> ClinicalData:
     try:
         frame = pq.read_table(folder / RECORDS).to_pandas()
         static = np.load(folder / STATIC)
-        store = EventStore.load(
-            folder,
-            torch.tensor([float("nan"), *(code.mean for code in schema.codes)]),
-            torch.tensor([float("nan"), *(code.sd for code in schema.codes)]),
-        )
+        store = load_store(folder, schema)
         columns = {
             name: torch.from_numpy(frame[name].to_numpy(kind).copy())
             for name, kind in COLUMNS.items()
@@ -130,6 +126,19 @@ def load(folder: Path) -> ClinicalData:
         },
     )
     return ClinicalData(store, table, columns["part"], schema, folder)
+
+
+def load_store(folder: Path, schema: Schema) -> EventStore:
+    """The events of a folder.
+
+    Raises:
+        OSError, ValueError: a file is missing or damaged.
+    """
+    return EventStore.load(
+        folder,
+        torch.tensor([float("nan"), *(code.mean for code in schema.codes)]),
+        torch.tensor([float("nan"), *(code.sd for code in schema.codes)]),
+    )
 
 
 def subgroup_column(name: str) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from meds import DataSchema
+from meds import DataSchema, data_subdirectory
 
 from weir.errors import UserError
 
@@ -153,6 +153,12 @@ def read_columns(file: str, parquet: pq.ParquetFile, columns: Sequence[str]) -> 
 
 def _damaged(file: str, error: Exception) -> UserError:
     return UserError(f"{file} is damaged ({str(error).splitlines()[0]}); get it anew")
+
+
+def shards_among(names: Sequence[str]) -> list[str]:
+    """The files with events among those of a MEDS folder, in order."""
+    folder = f"{data_subdirectory}/"
+    return sorted(n for n in names if n.startswith(folder) and n.endswith(".parquet"))
 
 
 @dataclass

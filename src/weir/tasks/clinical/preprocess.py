@@ -11,24 +11,24 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from meds import birth_code, code_metadata_filepath, data_subdirectory
+from meds import code_metadata_filepath, data_subdirectory
 
 from weir.errors import UserError
 from weir.tasks.clinical.data import COLUMNS, RECORDS, STATIC, digest, subgroup_column
 from weir.tasks.clinical.dataset_config import ClinicalDataset
 from weir.tasks.clinical.labels import Labels, check_parts, read_labels
 from weir.tasks.clinical.legacy import convert
-from weir.tasks.clinical.meds import Events, MedsReader, Names, Zones
-from weir.tasks.clinical.packing import pack, visible
+from weir.tasks.clinical.meds import MedsReader, Names, Zones, shards_among
 from weir.tasks.clinical.schema import LAW, PARTS, Repair, Schema
 from weir.tasks.clinical.statics import UNBORN, Statics, static_features
+from weir.tasks.clinical.stream import stream
 from weir.tasks.clinical.vocabulary import Tally, write_events
 from weir.tasks.clinical.writing import Spill
 
@@ -65,20 +65,6 @@ def process(
     return schema
 
 
-@dataclass
-class _Found:
-    """Where the events of each record lie in the store, and what was changed."""
-
-    first_set: np.ndarray
-    last_set: np.ndarray
-    origin: np.ndarray
-    prediction: np.ndarray
-    with_static: set[int] = field(default_factory=set)
-    unsorted: int = 0
-    truncated: int = 0
-    infinite: int = 0
-
-
 def _read(
     config: ClinicalDataset,
     root: Path,
@@ -90,17 +76,13 @@ def _read(
     """Write the events; the schema (unfinished), the table of records and static features."""
     zones = Zones()
     labels, split = read_labels(root, names, config, zones, repairs)
-    shards = sorted(
-        name
-        for name in names
-        if name.startswith(f"{data_subdirectory}/") and name.endswith(".parquet")
-    )
+    shards = shards_among(names)
     if not shards:
         raise UserError(f"{root / data_subdirectory}: it has no Parquet file; mend `source.sha256`")
     reader = MedsReader(root, shards, labels.subjects, Names(), zones)
     spill, tally = Spill(scratch), Tally()
     statics = Statics(np.full(len(labels.subjects), UNBORN))
-    found = _stream(config, reader, labels, spill, tally, statics)
+    found = stream(config, reader, labels, spill, tally, statics)
     used = _used(config, root, reader, labels, split, repairs)
     check_parts(str(root / "tasks" / config.outcome), labels.keep(reader.seen > 0))
     all_names = reader.names.names
@@ -163,77 +145,12 @@ def _read(
         repairs=tuple(repairs),
         source_sha256="",
         digest="",
+        static_low=features.low,
+        static_high=features.high,
+        lookback_hours=config.lookback_hours,
+        max_sets=config.max_sets,
     )
     return schema, records, features.values[used]
-
-
-def _stream(
-    config: ClinicalDataset,
-    reader: MedsReader,
-    labels: Labels,
-    spill: Spill,
-    tally: Tally,
-    statics: Statics,
-) -> _Found:
-    """Go through all shards once."""
-    count = len(labels.prediction)
-    found = _Found(*(np.zeros(count, kind) for kind in ("int64", "int64", "float64", "float64")))
-    for events in reader.pieces():
-        timed = statics.take(events, reader.names.number.get(birth_code))
-        timed = visible(timed, labels, config)
-        timed = _finite(timed, found, config, reader)
-        if not len(timed.subject):
-            continue
-        packed = pack(timed, labels, config)
-        found.first_set[packed.record] = packed.first_set + spill.sets
-        found.last_set[packed.record] = packed.last_set + spill.sets
-        found.origin[packed.record] = packed.origin
-        found.prediction[packed.record] = packed.prediction
-        found.unsorted += packed.unsorted
-        found.truncated += packed.truncated
-        if len(packed.code):
-            tally.add(packed, labels, len(reader.names.number))
-            spill.append(packed, labels.part[packed.subject] == 0)
-    spill.close()
-    _finite_statics(statics, found, config, reader)
-    return found
-
-
-def _finite(events: Events, found: _Found, config: ClinicalDataset, reader: MedsReader) -> Events:
-    """The same with infinite values missing, if that is allowed."""
-    bad = np.isinf(events.value)
-    if not bad.any():
-        return events
-    _refuse_infinite(events.subject, events.code, bad, config, reader)
-    found.infinite += int(bad.sum())
-    return events._replace(value=np.where(bad, np.float32(np.nan), events.value))
-
-
-def _finite_statics(
-    statics: Statics, found: _Found, config: ClinicalDataset, reader: MedsReader
-) -> None:
-    for i, (subject, code, value) in enumerate(statics.pieces):
-        bad = np.isinf(value)
-        if bad.any():
-            _refuse_infinite(subject, code, bad, config, reader)
-            found.infinite += int(bad.sum())
-            statics.pieces[i] = subject, code, np.where(bad, np.float32(np.nan), value)
-
-
-def _refuse_infinite(
-    subject: np.ndarray,
-    code: np.ndarray,
-    bad: np.ndarray,
-    config: ClinicalDataset,
-    reader: MedsReader,
-) -> None:
-    if config.infinite == "error":
-        at = int(bad.argmax())
-        raise UserError(
-            f"{reader.root / data_subdirectory}: a value of {reader.names.names[code[at]]!r} of "
-            f"subject {reader.subjects[subject[at]]} is infinite; mend it or set "
-            "`infinite: missing`"
-        )
 
 
 def _used(

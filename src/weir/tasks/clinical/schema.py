@@ -80,6 +80,10 @@ class Schema(SchemaFile):
         repairs: what was changed, in order.
         source_sha256: SHA-256 over the names and SHA-256s of the raw files.
         digest: SHA-256 of the folder's arrays.
+        static_low: least value let through of each static feature, None for any.
+        static_high: greatest value let through, likewise.
+        lookback_hours: how far back a record sees, None for all of it.
+        max_sets: most sets of a record, None for any number.
     """
 
     task: Literal["clinical"]
@@ -100,3 +104,7 @@ class Schema(SchemaFile):
     repairs: tuple[Repair, ...]
     source_sha256: str
     digest: str
+    static_low: tuple[float | None, ...]
+    static_high: tuple[float | None, ...]
+    lookback_hours: float | None
+    max_sets: int | None

@@ -12,8 +12,8 @@ from weir.errors import UserError
 from weir.tasks.clinical.dataset_config import ClinicalDataset, Subgroups
 from weir.tasks.clinical.labels import Labels
 from weir.tasks.clinical.meds import STATIC, Events
-from weir.tasks.clinical.schema import Repair
-from weir.tasks.clinical.vocabulary import usual_range
+from weir.tasks.clinical.schema import Repair, Schema
+from weir.tasks.clinical.vocabulary import finite, usual_range
 
 YEAR = 365.25 * 24 * 3600e6
 """Microseconds."""
@@ -62,6 +62,8 @@ class StaticFeatures:
         names: see `schema.Schema.static`.
         mean: subtracted from each.
         sd: what each was divided by.
+        low: least value let through of each, None for any.
+        high: greatest value let through, likewise.
         values: `[record, static]` float32.
         groups: `[record]` int64 by subgrouping, 0 for unknown.
         group_names: names of the groups by subgrouping, the first for unknown.
@@ -70,6 +72,8 @@ class StaticFeatures:
     names: tuple[str, ...]
     mean: tuple[float, ...]
     sd: tuple[float, ...]
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
     values: np.ndarray
     groups: dict[str, np.ndarray]
     group_names: dict[str, tuple[str, ...]]
@@ -102,9 +106,7 @@ def static_features(
     train = used & (labels.part[labels.subject] == 0)
     found = _by_code(statics, labels, names)
     columns: list[np.ndarray] = []
-    titles: list[str] = []
-    means: list[float] = []
-    sds: list[float] = []
+    rows: list[tuple[str, float, float, float | None, float | None]] = []
     clipped = 0
     for name in sorted(found):
         present, value = found[name]
@@ -113,21 +115,19 @@ def static_features(
         known = ~np.isnan(value)
         seen = value[known & train].astype("float64")
         if len(seen):
+            low, high = -np.inf, np.inf
             if config.clip is not None:
-                drawn = np.clip(value, *usual_range(seen, config.clip))
+                low, high = usual_range(seen, config.clip)
+                drawn = np.clip(value, low, high)
                 clipped += int(((drawn != value) & known & used).sum())
                 value, seen = drawn, drawn[known & train].astype("float64")
             mean, sd = float(seen.mean()), float(seen.std()) or 1.0
             columns.append(np.where(known, (value - mean) / sd, 0))
-            titles.append(name)
-            means.append(mean)
-            sds.append(sd)
-            titles.append(f"{name} present")
+            rows.append((name, mean, sd, finite(low), finite(high)))
+            rows.append((f"{name} present", 0.0, 1.0, None, None))
         else:
-            titles.append(name)
+            rows.append((name, 0.0, 1.0, None, None))
         columns.append(present)
-        means.append(0.0)
-        sds.append(1.0)
     if clipped:
         repairs.append(Repair("clipped static", clipped, "values of records, drawn in"))
     groups, group_names = {}, {}
@@ -140,9 +140,36 @@ def static_features(
                 f" mend `subgroups.{title}`"
             )
     values = np.stack(columns, 1) if columns else np.zeros((len(train), 0))
-    return StaticFeatures(
-        tuple(titles), tuple(means), tuple(sds), values.astype("float32"), groups, group_names
-    )
+    described = zip(*rows, strict=True) if rows else ((),) * 5
+    return StaticFeatures(*described, values.astype("float32"), groups, group_names)
+
+
+def known_features(
+    statics: Statics, labels: Labels, names: list[str], schema: Schema
+) -> np.ndarray:
+    """The static features of a schema, `[record, static]` float32, of records it was not made of.
+
+    Args:
+        statics: what was found.
+        labels: all records.
+        names: of the provisional codes.
+        schema: of the data that a model was trained on.
+    """
+    found = _by_code(statics, labels, names)
+    count = len(labels.prediction)
+    nobody = np.zeros(count, bool), np.full(count, np.nan)
+    values = np.zeros((count, len(schema.static)), "float32")
+    for column, name in enumerate(schema.static):
+        base = name.removesuffix(" present")
+        present, value = found.get(base if base in schema.static else name, nobody)
+        if f"{name} present" not in schema.static:
+            values[:, column] = present
+            continue
+        low, high = schema.static_low[column], schema.static_high[column]
+        drawn = np.clip(value, -np.inf if low is None else low, np.inf if high is None else high)
+        drawn = (drawn - schema.static_mean[column]) / schema.static_sd[column]
+        values[:, column] = np.where(np.isnan(value), 0, drawn)
+    return values
 
 
 def _by_code(

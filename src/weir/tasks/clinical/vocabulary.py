@@ -179,12 +179,43 @@ def write_events(
             sd=float(sd[i]),
             values=int(tally.values[old]),
             records=int(tally.records[old]),
-            low=_finite(low[i]),
-            high=_finite(high[i]),
+            low=finite(low[i]),
+            high=finite(high[i]),
         )
         for i, old in enumerate(chosen, 1)
     )
     return Vocabulary(codes, int((seen & (number == 0)).sum()), unknown, clipped)
+
+
+def write_known_events(
+    spill: Spill, names: list[str], codes: tuple[Code, ...], output: Path
+) -> int:
+    """Write the final arrays with codes and limits that are known; returns the unknown events.
+
+    Args:
+        spill: all events.
+        names: of the provisional codes.
+        codes: of the data that a model was trained on.
+        output: folder of the arrays.
+    """
+    place = {code.name: i for i, code in enumerate(codes, 1)}
+    number = np.array([place.get(name, 0) for name in names], "int64")
+    low, high = (
+        np.array([end, *(end if x is None else x for x in limits)], "float32")
+        for end, limits in (
+            (-np.inf, [code.low for code in codes]),
+            (np.inf, [code.high for code in codes]),
+        )
+    )
+    unknown = 0
+    codes_out, values_out = event_streams(output, len(codes), spill.events)
+    with codes_out, values_out:
+        for provisional, _, value in spill.pieces():
+            code = number[provisional]
+            unknown += int((code == 0).sum())
+            codes_out.write(code)
+            values_out.write(np.clip(value, low[code], high[code]))
+    return unknown
 
 
 def usual_range(values: np.ndarray, clip: float) -> tuple[float, float]:
@@ -227,5 +258,6 @@ def _limits(
     return low, high, centre
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """A limit, None if it is infinite."""
     return float(value) if np.isfinite(value) else None

@@ -1,0 +1,130 @@
+"""Records that a model was not trained on: a MEDS folder read as that of its training was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+
+from weir.errors import UserError
+from weir.tasks.clinical.data import load_store
+from weir.tasks.clinical.dataset_config import ClinicalDataset
+from weir.tasks.clinical.labels import Labels
+from weir.tasks.clinical.meds import (
+    MedsReader,
+    Names,
+    Zones,
+    check_column,
+    microseconds,
+    open_parquet,
+    read_columns,
+    shards_among,
+)
+from weir.tasks.clinical.records import RecordSet, RecordTable
+from weir.tasks.clinical.schema import Schema
+from weir.tasks.clinical.statics import UNBORN, Statics, known_features
+from weir.tasks.clinical.stream import stream
+from weir.tasks.clinical.vocabulary import Tally, write_known_events
+from weir.tasks.clinical.writing import Spill
+
+
+def read_newcomers(
+    root: Path, times: Path, schema: Schema, scratch: Path
+) -> tuple[RecordSet, pd.DataFrame, list[str]]:
+    """Records of a MEDS folder at given times, with the codes and limits of a schema.
+
+    Memory grows with the number of subjects; events are mapped from `scratch` if they are many.
+
+    Args:
+        root: has `data/**/*.parquet`; no splits nor labels are needed.
+        times: Parquet file of `subject_id` and `prediction_time`, such as one of MEDS labels,
+            whose other columns are not read.
+        schema: of the data that a model was trained on.
+        scratch: empty folder, in use as long as the records are.
+
+    Returns:
+        the records in order of subject and time (their `outcome` is NaN), a table of their
+        `subject_id` and `prediction_time` (microseconds since 1970), and notes for people.
+
+    Raises:
+        UserError: files that are not MEDS, subjects without events, infinite values; one line.
+    """
+    shards = shards_among([f.relative_to(root).as_posix() for f in root.rglob("*.parquet")])
+    if not shards:
+        raise UserError(f"{root}: it has no data/**/*.parquet; name a MEDS folder")
+    zones = Zones()
+    frame = _read_times(times, zones)
+    labels = _unlabelled(frame)
+    # The settings that say what a record sees; the others are of the training records alone.
+    config = ClinicalDataset.model_construct(
+        set_minutes=schema.set_minutes,
+        lookback_hours=schema.lookback_hours,
+        max_sets=schema.max_sets,
+    )
+    reader = MedsReader(root, shards, labels.subjects, Names(), zones)
+    spill, statics = Spill(scratch), Statics(np.full(len(labels.subjects), UNBORN))
+    found = stream(config, reader, labels, spill, Tally(), statics)
+    absent = reader.seen == 0
+    if absent.any():
+        raise UserError(
+            f"{times}: subject {labels.subjects[absent.argmax()]} has no event in {root / 'data'} "
+            f"({int(absent.sum())} such subjects); leave them out, or add their shard"
+        )
+    spill.save_sets(scratch)
+    unknown = write_known_events(spill, reader.names.names, schema.codes, scratch)
+    table = RecordTable(
+        **{
+            name: torch.from_numpy(getattr(found, name))
+            for name in ("first_set", "last_set", "origin", "prediction")
+        },
+        outcome=torch.full((len(frame),), torch.nan),
+        static=torch.from_numpy(known_features(statics, labels, reader.names.names, schema)),
+        groups=torch.zeros(len(frame), 0, dtype=torch.int64),
+    )
+    records = RecordSet(load_store(scratch, schema), table, torch.arange(len(frame)), {})
+    empty = int((records.sets == 0).sum())
+    notes = [
+        f"{count} {what}"
+        for count, what in (
+            (unknown, f"of {spill.events} events have codes that the model does not know"),
+            (empty, f"of {len(frame)} records have no event before their time"),
+        )
+        if count
+    ]
+    return records, frame, notes
+
+
+def _read_times(file: Path, zones: Zones) -> pd.DataFrame:
+    """Columns `subject_id` and `prediction_time` (microseconds), each pair once, in their order."""
+    name = str(file)
+    parquet = open_parquet(file.parent, file.name)
+    check_column(name, parquet.schema_arrow, "subject_id", "whole")
+    zones.add(name, check_column(name, parquet.schema_arrow, "prediction_time", "time"))
+    table = read_columns(name, parquet, ["subject_id", "prediction_time"])
+    for column in table.column_names:
+        if table[column].null_count:
+            raise UserError(f"{name}: column {column!r} has nulls; mend or drop these rows")
+    if not len(table):
+        raise UserError(f"{name}: it has no row; say for whom and when a risk is wanted")
+    frame = pd.DataFrame(
+        {
+            "subject_id": table["subject_id"].cast(pa.int64()).to_numpy(),
+            "prediction_time": microseconds(table["prediction_time"]),
+        }
+    )
+    return frame.drop_duplicates().sort_values(list(frame)).reset_index(drop=True)
+
+
+def _unlabelled(frame: pd.DataFrame) -> Labels:
+    """Records without outcome, none of which trains anything."""
+    subjects, first = np.unique(frame["subject_id"].to_numpy(), return_index=True)
+    return Labels(
+        subjects=subjects,
+        part=np.full(len(subjects), 2),
+        start=np.r_[first, len(frame)],
+        prediction=frame["prediction_time"].to_numpy("int64"),
+        outcome=np.zeros(len(frame), bool),
+    )
