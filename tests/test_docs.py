@@ -31,7 +31,7 @@ ELSEWHERE = {
     "weir predict results/distill/cells-onestep-s0 --perturb A=3+B=5 --context type2 "
     "--output predicted.h5ad": ".ci/run does it after the quickstart",
     "weir risk results/stage2/ward-head-s0 data/raw/ward --times "
-    "data/raw/ward/tasks/in_hospital_mortality/0.parquet --output risks.parquet": ".ci/run does it "
+    "data/raw/ward/tasks/in_hospital_mortality/held_out/0.parquet --output risks.parquet": ".ci/run does it "
     "after the quickstart",
     "weir synthesise results/distill/ward-onestep-s0 --records 500 --output synthetic": ".ci/run "
     "does it after the quickstart",
