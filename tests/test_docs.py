@@ -22,6 +22,8 @@ from weir.tasks.perturb.simulation_config import Simulation
 
 ROOT = Path(__file__).resolve().parents[1]
 
+AFTER = ".ci/run does it after the quickstart"
+
 ELSEWHERE = {
     "make run": ".ci/run does it from a clean checkout",
     "make test": ".ci/run does it from a clean checkout",
@@ -29,12 +31,10 @@ ELSEWHERE = {
     "dvc repro": "tests/pipeline runs it on a small pipeline",
     "weir ui": "tests/tracking starts the server",
     "weir predict results/distill/cells-onestep-s0 --perturb A=3+B=5 --context type2 "
-    "--output predicted.h5ad": ".ci/run does it after the quickstart",
+    "--output predicted.h5ad": AFTER,
     "weir risk results/stage2/ward-head-s0 data/raw/ward --times "
-    "data/raw/ward/tasks/in_hospital_mortality/held_out/0.parquet --output risks.parquet": ".ci/run does it "
-    "after the quickstart",
-    "weir synthesise results/distill/ward-onestep-s0 --records 500 --output synthetic": ".ci/run "
-    "does it after the quickstart",
+    "data/raw/ward/tasks/in_hospital_mortality/held_out/0.parquet --output risks.parquet": AFTER,
+    "weir synthesise results/distill/ward-onestep-s0 --records 500 --output synthetic": AFTER,
 }
 """Commands that run for long, and where they are tested."""
 
