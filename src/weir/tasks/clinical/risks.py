@@ -15,6 +15,7 @@ from weir.errors import UserError
 from weir.tasks.clinical.newcomers import read_newcomers
 from weir.tasks.clinical.predictor import predicts_risk
 from weir.tasks.clinical.schema import Schema
+from weir.training.progress import Progress
 
 
 @torch.no_grad()
@@ -55,13 +56,18 @@ def write_risks(
             f"{name}: its folder does not say how records were cut; train it with this Weir"
         ) from None
     records, frame, notes = read_newcomers(root, times, known, scratch)
-    risk = torch.cat([model.risk(batch).sigmoid() for _, batch in records.all()])
+    progress = Progress(name, len(records), noun="record")
+    parts = []
+    for items, batch in records.all():
+        parts.append(model.risk(batch).sigmoid())
+        progress.update(int(items[-1]) + 1)
+    progress.close()
     when = pa.array(frame["prediction_time"].to_numpy(), pa.timestamp("us"))
     table = pa.table(
         {
             "subject_id": frame["subject_id"].to_numpy(),
             "prediction_time": when,
-            "predicted_boolean_probability": risk.double().numpy(),
+            "predicted_boolean_probability": torch.cat(parts).double().numpy(),
         }
     )
     whole = scratch / output.name

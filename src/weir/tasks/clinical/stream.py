@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from meds import birth_code, data_subdirectory
@@ -25,7 +25,6 @@ class Found:
     last_set: np.ndarray
     origin: np.ndarray
     prediction: np.ndarray
-    with_static: set[int] = field(default_factory=set)
     unsorted: int = 0
     truncated: int = 0
     infinite: int = 0
