@@ -27,6 +27,7 @@ from weir.tasks.clinical.baseline_config import Boosting
 from weir.tasks.clinical.baselines.trees import Trees
 from weir.tasks.clinical.features import counts, feature_table, features
 from weir.tasks.clinical.summary import AGGREGATES
+from weir.training.progress import Progress
 
 if TYPE_CHECKING:
     from weir.tasks.clinical.data import ClinicalData
@@ -109,7 +110,12 @@ def evaluate_synthetic(
     if len(train) > RECORDS:
         train = train.subset(torch.linspace(0, len(train) - 1, RECORDS).long())
     begun = time.perf_counter()
-    cohorts = [make(model, train, codes, config, seed + k) for k in range(config.cohorts)]
+    progress = Progress("evaluate synthetic", config.cohorts * len(train), noun="record")
+    cohorts = []
+    for k in range(config.cohorts):
+        done = k * len(train)
+        cohorts.append(make(model, train, codes, config, seed + k, progress=progress, done=done))
+    progress.close()
     seconds = (time.perf_counter() - begun) / len(cohorts)
     made = cohorts[0]
     real, held = (feature_table(part, codes).cpu() for part in (train, test))
@@ -177,8 +183,11 @@ def make(
     config: ClinicalEvaluate,
     seed: int,
     piece: int = 512,
+    *,
+    progress: Progress,
+    done: int,
 ) -> Synthetic:
-    """As many records as `train` has."""
+    """As many records as `train` has, after `done` others of the same work."""
     device = train.rows.device
     generator = torch.Generator(device).manual_seed(seed)
     rows = torch.randint(len(train), (len(train),), generator=generator, device=device)
@@ -195,6 +204,8 @@ def make(
         value = records.value.masked_fill(~records.measured, torch.nan)
         parts = features(records, codes), records.outcome, records.code, value
         found.append(Synthetic(*(part.cpu() for part in parts)))
+        done += len(some)
+        progress.update(done)
     return Synthetic(*(torch.cat(fields) for fields in zip(*found, strict=True)))
 
 
