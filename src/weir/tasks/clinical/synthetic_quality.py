@@ -184,8 +184,8 @@ def make(
     seed: int,
     piece: int = 512,
     *,
-    progress: Progress,
-    done: int,
+    progress: Progress | None = None,
+    done: int = 0,
 ) -> Synthetic:
     """As many records as `train` has, after `done` others of the same work."""
     device = train.rows.device
@@ -205,7 +205,8 @@ def make(
         parts = features(records, codes), records.outcome, records.code, value
         found.append(Synthetic(*(part.cpu() for part in parts)))
         done += len(some)
-        progress.update(done)
+        if progress is not None:
+            progress.update(done)
     return Synthetic(*(torch.cat(fields) for fields in zip(*found, strict=True)))
 
 
