@@ -83,32 +83,6 @@ def test_risks_of_a_folder_are_those_of_the_evaluation(
     assert sorted(f.name for f in tmp_path.iterdir()) == ["risks.parquet", "times.parquet"]
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["results/baseline/last", "data/raw/ward"], "baseline/last foretells no outcome"),
-        (["results/stage2/flow-s0", "data/raw/ward"], "stage2/flow foretells no outcome"),
-        (["results/stage2/head-s0", "none"], "none: there is no such folder"),
-        (["results/stage2/head-s0", "results"], "results: it has no data/"),
-        (["results/stage2/head-s0", "data/raw/ward", "--output", "x.csv"], "name a .parquet file"),
-    ],
-)
-def test_risks_that_cannot_be_told(
-    ward: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    words: list[str],
-    said: str,
-) -> None:
-    monkeypatch.chdir(ward)
-    output = tmp_path / "risks.parquet"
-    assert main(["risk", "--times", "none.parquet", "--output", str(output), *words]) == 2
-    error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1
-    assert not list(tmp_path.iterdir())
-
-
 def test_synthetic_patients_are_a_folder_that_weir_reads(
     ward: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,18 +99,27 @@ def test_synthetic_patients_are_a_folder_that_weir_reads(
     assert "in_hospital_mortality" in capsys.readouterr().out
 
 
+HEAD, FLOW = "results/stage2/head-s0", "results/stage2/flow-s0"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["results/stage2/head-s0"], "stage2/head makes no records; name a flow"),
-        (["results/stage2/flow-s0", "--records", "0"], "ask for at least one record"),
-        (["results/stage2/flow-s0", "--steps", "0"], "--steps 0: take at least one step"),
-        (["results/stage2/flow-s0", "--output", "no/made"], "--output no/made: there is no folder"),
-        (["results/stage2/flow-s0", "--output", "results"], "results is not empty"),
-        (["results/stage2/none-s0"], "config.json: cannot be read"),
+        (["synthesise", HEAD], "stage2/head makes no records; name a flow"),
+        (["synthesise", FLOW, "--records", "0"], "ask for at least one record"),
+        (["synthesise", FLOW, "--steps", "0"], "--steps 0: take at least one step"),
+        (["synthesise", FLOW, "--output", "no/made"], "--output no/made: there is no folder"),
+        (["synthesise", FLOW, "--output", "results"], "results is not empty"),
+        (["synthesise", "results/stage2/none-s0"], "config.json: cannot be read"),
+        (["risk", "results/baseline/last", "data/raw/ward"], "baseline/last foretells no outcome"),
+        (["risk", FLOW, "data/raw/ward"], "stage2/flow foretells no outcome"),
+        (["risk", HEAD, "none"], "none: there is no such folder"),
+        (["risk", HEAD, "results"], "results: it has no data/"),
+        (["risk", HEAD, "data/raw/ward"], "no-times.parquet cannot be read as Parquet"),
+        (["risk", HEAD, "data/raw/ward", "--output", "x.csv"], "name a .parquet file"),
     ],
 )
-def test_synthetic_patients_that_cannot_be_made(
+def test_what_cannot_be_told_or_made_is_one_line(
     ward: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -145,8 +128,10 @@ def test_synthetic_patients_that_cannot_be_made(
     said: str,
 ) -> None:
     monkeypatch.chdir(ward)
-    made = tmp_path / "made"
-    assert main(["synthesise", "--output", str(made), *words]) == 2
+    command, *rest = words
+    output = ["--output", str(tmp_path / "made.parquet")]
+    times = ["--times", "no-times.parquet"] if command == "risk" else []
+    assert main([command, *times, *output, *rest]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
-    assert not made.exists()
+    assert not list(tmp_path.iterdir())
