@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from weir.config.params import load_params
-from weir.config.reference import section_models, write_reference
+from weir.config.reference import reference, section_models, write_reference
 from weir.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,3 +61,11 @@ def test_every_setting_is_described() -> None:
         for model in models.values():
             for name, field in model.model_fields.items():
                 assert field.description, f"{model.__name__}.{name}"
+
+
+def test_a_block_shows_its_own_defaults() -> None:
+    """A training block may begin with other values than `Training` has."""
+    text = reference()
+    section = text[text.index("### baseline, task `clinical`") :].partition("\n### ")[0]
+    assert "| `training.steps` | integer > 0 | `600` |" in section
+    assert "| `training.accumulate` | integer > 0 | `1` |" in section

@@ -125,20 +125,27 @@ def write_reference(root: Path, *, check: bool = False) -> list[Path]:
     return list(contents)
 
 
-def _rows(model: type[Config], prefix: str = "") -> list[str]:
+def _rows(model: type[Config], prefix: str = "", given: Config | None = None) -> list[str]:
+    """Rows of a model's settings.
+
+    Args:
+        model: whose settings.
+        prefix: of their keys.
+        given: the default of a block, whose settings may differ from its model's.
+    """
     rows = []
     definition = model.model_json_schema(ref_template="{model}")
     for key, field in model.model_fields.items():
         nested = _nested(field.annotation)
         if len(nested) == 1 and not field.is_required() and field.default is not None:
+            block = getattr(given, key, field.get_default(call_default_factory=True))
             rows.append(f"| `{prefix}{key}` | block | | {field.description or ''} |")
-            rows += _rows(nested[0], f"{prefix}{key}.")
+            rows += _rows(nested[0], f"{prefix}{key}.", block)
             continue
-        default = (
-            "required"
-            if field.is_required()
-            else _shown(field.get_default(call_default_factory=True))
-        )
+        default = "required"
+        if not field.is_required():
+            value = getattr(given, key, field.get_default(call_default_factory=True))
+            default = _shown(value)
         kind = _kind(definition["properties"][key])
         rows.append(f"| `{prefix}{key}` | {kind} | {default} | {field.description or ''} |")
         for inner in nested:

@@ -54,7 +54,6 @@ def test_the_state_stays_after_a_records_end() -> None:
     assert states.shape == (2, 10, 5)
     assert torch.equal(states[0, 4], states[0, 9])
     assert not torch.equal(states[1, 4], states[1, 5])
-    assert torch.equal(states[1, 9], model.states(records)[1, -1])
 
 
 def test_a_record_without_events_has_a_risk() -> None:

@@ -82,4 +82,24 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, meds: Meds) -> None:
     refused("column 'prediction_time' is missing", file=tmp_path / "timeless.parquet")
     nobody = stranger.set_column(0, "subject_id", pa.nulls(1, pa.int64()))
     save(nobody, tmp_path / "nobody.parquet")
-    refused("column 'subject_id' has nulls", file=tmp_path / "nobody.parquet")
+    refused("column 'subject_id' has 1 nulls; mend them", file=tmp_path / "nobody.parquet")
+
+
+@pytest.mark.parametrize("infinite", ["error", "missing"])
+def test_infinite_values_are_treated_as_in_training(
+    tmp_path: Path, meds: Meds, infinite: str
+) -> None:
+    meds.write(tmp_path / "known")
+    schema = run_preprocess(tmp_path / "known", tmp_path / "processed", infinite=infinite).schema
+    meds.events.append((5, 3.0, "A", float("inf")))
+    meds.write(tmp_path / "raw")
+    times = asked(meds, "held_out", tmp_path / "times.parquet")
+    (tmp_path / "scratch").mkdir()
+    if infinite == "error":
+        with pytest.raises(UserError, match="a value of 'A' of subject 5 is infinite"):
+            read_newcomers(tmp_path / "raw", times, schema, tmp_path / "scratch")
+        return
+    found, _, notes = read_newcomers(tmp_path / "raw", times, schema, tmp_path / "scratch")
+    assert notes == ["1 infinite values are taken as missing"]
+    batch = found.batch(torch.tensor([1]))
+    assert batch.measured.sum() == 2 and len(batch.code) == 4

@@ -21,8 +21,9 @@ from weir.metrics.classification import auprc, auroc
 from weir.stages.model_folder import load_model, save_model
 from weir.tasks.clinical import stage1
 from weir.tasks.clinical.decoder import set_nll
+from weir.tasks.clinical.risk_objective import risk_scores
 from weir.tasks.clinical.seqsetvae import code_counts
-from weir.tasks.clinical.stage1 import beta, objective, risk_scores, without_some_events
+from weir.tasks.clinical.stage1 import beta, objective, without_some_events
 from weir.tasks.clinical.stage1_config import ClinicalStage1, Prior
 from weir.training.loop import train
 from weir.training.signals import Interrupted

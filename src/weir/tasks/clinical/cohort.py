@@ -9,15 +9,13 @@ import torch
 
 from weir.errors import UserError
 from weir.tasks.clinical.export import export, refuse_filled
-from weir.tasks.clinical.generate import join
+from weir.tasks.clinical.generate import join, resampled
 from weir.training.progress import Progress
 
 if TYPE_CHECKING:
     from weir.flows.solvers import SolverName
     from weir.tasks.clinical.data import ClinicalData
     from weir.tasks.clinical.flow import RecordFlow
-
-PIECE = 512
 
 ABOUT = {
     "told": "static features, outcomes and lengths are resampled real ones",
@@ -66,16 +64,13 @@ def write_cohort(
     count = len(train) if records is None else records
     if count < 1:
         raise UserError(f"records: {count} is less than one; ask for at least one record")
-    device = train.rows.device
-    generator = torch.Generator(device).manual_seed(seed)
-    rows = torch.randint(len(train), (count,), generator=generator, device=device)
-    refuse_filled(folder)
+    refuse_filled(folder)  # before the work, not only after it
     progress = Progress(label, count, noun="record")
-    parts = []
-    for number, some in enumerate(rows.split(PIECE), 1):
-        fixed = train.static[some], train.outcome[some], train.end[some]
-        parts.append(model.synthesise(*fixed, generator, steps=steps, solver=solver))
-        progress.update(min(number * PIECE, count))
+    parts, done = [], 0
+    for made in resampled(model, train, count, steps=steps, solver=solver, seed=seed):
+        parts.append(made)
+        done += len(made.outcome)
+        progress.update(done)
     progress.close()
     about = f"a flow of {data.name}; {ABOUT[model.outcomes]}"
     return export(join(parts), data.schema, folder, about=about, seed=seed)

@@ -92,8 +92,8 @@ class RecordFlow(FlowModel):
         told = self.told_width
         self.marginals = Marginals(self.codes)
         self.code = RecordCode(vae.features, code, width=width)
+        self.dropout = nn.Dropout(0.1)
         # Beside the representation: the shown share, static features, end, and outcome in 3 cases.
-        self.forget = nn.Dropout(0.1)
         self.teller = nn.Sequential(
             nn.Linear(vae.features + static + 5, width),
             nn.GELU(),
@@ -188,7 +188,7 @@ class RecordFlow(FlowModel):
         if seen is None:
             seen = static.new_zeros(len(static), self.vae.features)
         # Not of the rest: the outcome would count for less than it does.
-        seen = self.forget(seen * (shown > 0)[:, None])
+        seen = self.dropout(seen * (shown > 0)[:, None])
         cases = torch.stack([outcome == case for case in (-1.0, 0.0, 1.0)], -1).to(seen)
         rest = [shown[:, None], static, (end / self.grid.hours)[:, None], cases]
         vector = self.teller(torch.cat([seen, *rest], -1))

@@ -62,7 +62,9 @@ class FlowNetwork(Config):
 class FlowWeights(Config):
     """Weights of the loss's parts; the likelihood of bins has weight one, in nats a bin."""
 
-    flow: NonNegativeFloat = Field(1.0, description="Of flow matching on the codes.")
+    flow: NonNegativeFloat = Field(
+        1.0, description="Of flow matching on the codes, and of the regression that it starts from."
+    )
     beta: NonNegativeFloat = Field(
         0.1, description="Of the divergence of records' codes; 1 is the ELBO."
     )

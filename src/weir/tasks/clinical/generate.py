@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -11,13 +12,16 @@ from weir.flows.solvers import SolverName, require_finite
 from weir.tasks.clinical.bin_decoder import BinLaw
 from weir.tasks.clinical.grid import BinEvents, Grid
 from weir.tasks.clinical.neighbours import Turn
-from weir.tasks.clinical.records import Records
+from weir.tasks.clinical.records import Records, RecordSet
 
 if TYPE_CHECKING:
     from weir.tasks.clinical.flow import RecordFlow
 
 STAMPS = 65
 """Number of events of a bin, plus one, beyond which time stamps are not told apart."""
+
+PIECE = 512
+"""Records that are made at a time."""
 
 
 @torch.no_grad()
@@ -30,7 +34,7 @@ def synthesise(
     *,
     steps: int | None = None,
     solver: SolverName | None = None,
-    chunk: int = 512,
+    chunk: int = PIECE,
 ) -> Records:
     """A new record for each row of static features.
 
@@ -58,6 +62,34 @@ def synthesise(
     if model.outcomes == "drawn":
         parts = [part._replace(outcome=_drawn(model, part, generator)) for part in parts]
     return join(parts)
+
+
+def resampled(
+    model: RecordFlow,
+    train: RecordSet,
+    count: int,
+    *,
+    steps: int | None = None,
+    solver: SolverName | None = None,
+    seed: int = 0,
+) -> Iterator[Records]:
+    """New records in pieces, `count` in all: for the static features, outcome and length of
+    training records drawn with replacement.
+
+    Args:
+        model: in evaluation mode, on the records' device.
+        train: the training records.
+        count: how many.
+        steps: solver steps, or jumps of a student.
+        solver: solver of a teacher.
+        seed: of everything drawn.
+    """
+    device = train.rows.device
+    generator = torch.Generator(device).manual_seed(seed)
+    rows = torch.randint(len(train), (count,), generator=generator, device=device)
+    for some in rows.split(PIECE):
+        fixed = train.static[some], train.outcome[some], train.end[some]
+        yield model.synthesise(*fixed, generator, steps=steps, solver=solver)
 
 
 def _drawn(model: RecordFlow, made: Records, generator: torch.Generator | None) -> Tensor:

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from weir.tasks.clinical import stage1
 from weir.tasks.clinical.member_head import MemberHead, members_bce
-from weir.tasks.clinical.stage1 import risk_scores
+from weir.tasks.clinical.risk_objective import RiskObjective
 from weir.tasks.clinical.summary import Summary
-from weir.training.objective import Objective
 
 if TYPE_CHECKING:
     from weir.stages.model_folder import ModelCard
@@ -117,7 +116,7 @@ class OutcomeHead(nn.Module):
         return self.logits(self.features(records)).mean(-1)
 
 
-class HeadObjective(Objective):
+class HeadObjective(RiskObjective):
     """Mean cross-entropy of the members of a head.
 
     Args:
@@ -126,7 +125,6 @@ class HeadObjective(Objective):
     """
 
     model: OutcomeHead
-    increasing = frozenset({"auroc", "auprc"})
 
     def __init__(self, model: OutcomeHead, encoder_lr_scale: float) -> None:
         super().__init__()
@@ -143,10 +141,6 @@ class HeadObjective(Objective):
         if not self.training:
             found |= {"risk": logits.mean(-1), "outcome": batch.outcome}
         return found
-
-    def scores(self, predicted: dict[str, Tensor]) -> dict[str, float]:
-        """AUROC and AUPRC over all validation records; none if they are of one class."""
-        return risk_scores(predicted)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The head's parameters, and those of the first stage at a rate of their own."""

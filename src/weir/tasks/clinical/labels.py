@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from meds import held_out_split, train_split, tuning_split
 
 from weir.errors import UserError
@@ -25,6 +26,9 @@ from weir.tasks.clinical.schema import Repair
 
 SPLITS = (train_split, tuning_split, held_out_split)
 """Names of the splits, in the order of `schema.PARTS`."""
+
+KEYS = ("subject_id", "prediction_time")
+"""Columns that name a record, in MEDS's labels."""
 
 
 @dataclass(frozen=True)
@@ -178,10 +182,8 @@ def _read_outcome(
     frames = []
     for name in shards:
         file = str(root / name)
-        parquet = open_parquet(root, name)
+        parquet = open_keyed(root, name, zones)
         schema = parquet.schema_arrow
-        check_column(file, schema, "subject_id", "whole")
-        zones.add(file, check_column(file, schema, "prediction_time", "time"))
         if schema.get_field_index("boolean_value") < 0:
             there = ", ".join(n for n in schema.names if n.endswith("_value")) or "no value"
             raise UserError(
@@ -189,22 +191,8 @@ def _read_outcome(
                 "'boolean_value'"
             )
         check_column(file, schema, "boolean_value", "truth")
-        columns = ["subject_id", "prediction_time", "boolean_value"]
-        table = read_columns(file, parquet, columns)
-        for column in ("subject_id", "prediction_time"):
-            if table[column].null_count:
-                raise UserError(
-                    f"{file}: column {column!r} has {table[column].null_count} nulls; mend them"
-                )
-        frames.append(
-            pd.DataFrame(
-                {
-                    "subject_id": table["subject_id"].cast(pa.int64()).to_numpy(),
-                    "prediction_time": microseconds(table["prediction_time"]),
-                    "outcome": table["boolean_value"].to_pandas(),
-                }
-            )
-        )
+        frame, table = read_keyed(file, parquet, "boolean_value")
+        frames.append(frame.assign(outcome=table["boolean_value"].to_pandas()))
     frame = pd.concat(frames, ignore_index=True)
     null = frame["outcome"].isna()
     if null.any():
@@ -229,3 +217,38 @@ def _read_outcome(
             f"({int(twice.sum())} such times); keep one of each"
         )
     return frame
+
+
+def open_keyed(root: Path, name: str, zones: Zones) -> pq.ParquetFile:
+    """A Parquet file below `root` that says of whom and when: MEDS's `KEYS`.
+
+    Raises:
+        UserError: it cannot be read, or lacks these columns.
+    """
+    file, parquet = str(root / name), open_parquet(root, name)
+    subject, time = KEYS
+    check_column(file, parquet.schema_arrow, subject, "whole")
+    zones.add(file, check_column(file, parquet.schema_arrow, time, "time"))
+    return parquet
+
+
+def read_keyed(file: str, parquet: pq.ParquetFile, *others: str) -> tuple[pd.DataFrame, pa.Table]:
+    """Its `KEYS`, times in microseconds since 1970, and the table of these and other columns.
+
+    Raises:
+        UserError: a subject or a time is missing, or pages are damaged.
+    """
+    table = read_columns(file, parquet, [*KEYS, *others])
+    for column in KEYS:
+        if table[column].null_count:
+            raise UserError(
+                f"{file}: column {column!r} has {table[column].null_count} nulls; mend them"
+            )
+    subject, time = KEYS
+    frame = pd.DataFrame(
+        {
+            subject: table[subject].cast(pa.int64()).to_numpy(),
+            time: microseconds(table[time]),
+        }
+    )
+    return frame, table

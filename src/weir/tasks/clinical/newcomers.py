@@ -6,23 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import torch
 
 from weir.errors import UserError
 from weir.tasks.clinical.data import load_store
 from weir.tasks.clinical.dataset_config import ClinicalDataset
-from weir.tasks.clinical.labels import Labels
-from weir.tasks.clinical.meds import (
-    MedsReader,
-    Names,
-    Zones,
-    check_column,
-    microseconds,
-    open_parquet,
-    read_columns,
-    shards_among,
-)
+from weir.tasks.clinical.labels import Labels, open_keyed, read_keyed
+from weir.tasks.clinical.meds import MedsReader, Names, Zones, shards_among
 from weir.tasks.clinical.records import RecordSet, RecordTable
 from weir.tasks.clinical.schema import Schema
 from weir.tasks.clinical.statics import UNBORN, Statics, known_features
@@ -63,6 +53,7 @@ def read_newcomers(
         set_minutes=schema.set_minutes,
         lookback_hours=schema.lookback_hours,
         max_sets=schema.max_sets,
+        infinite=schema.infinite,
     )
     reader = MedsReader(root, shards, labels.subjects, Names(), zones)
     spill, statics = Spill(scratch), Statics(np.full(len(labels.subjects), UNBORN))
@@ -91,6 +82,8 @@ def read_newcomers(
         for count, what in (
             (unknown, f"of {spill.events} events have codes that the model does not know"),
             (empty, f"of {len(frame)} records have no event before their time"),
+            (found.infinite, "infinite values are taken as missing"),
+            (len(zones.zoned), "tables have zoned times, taken in UTC"),
         )
         if count
     ]
@@ -99,22 +92,10 @@ def read_newcomers(
 
 def _read_times(file: Path, zones: Zones) -> pd.DataFrame:
     """Columns `subject_id` and `prediction_time` (microseconds), each pair once, in their order."""
-    name = str(file)
-    parquet = open_parquet(file.parent, file.name)
-    check_column(name, parquet.schema_arrow, "subject_id", "whole")
-    zones.add(name, check_column(name, parquet.schema_arrow, "prediction_time", "time"))
-    table = read_columns(name, parquet, ["subject_id", "prediction_time"])
-    for column in table.column_names:
-        if table[column].null_count:
-            raise UserError(f"{name}: column {column!r} has nulls; mend or drop these rows")
-    if not len(table):
-        raise UserError(f"{name}: it has no row; say for whom and when a risk is wanted")
-    frame = pd.DataFrame(
-        {
-            "subject_id": table["subject_id"].cast(pa.int64()).to_numpy(),
-            "prediction_time": microseconds(table["prediction_time"]),
-        }
-    )
+    parquet = open_keyed(file.parent, file.name, zones)
+    frame, _ = read_keyed(str(file), parquet)
+    if frame.empty:
+        raise UserError(f"{file}: it has no row; say for whom and when a risk is wanted")
     return frame.drop_duplicates().sort_values(list(frame)).reset_index(drop=True)
 
 

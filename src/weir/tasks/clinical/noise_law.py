@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from weir.tasks.clinical.decoder import HALF_LOG_TAU
 from weir.tasks.clinical.seqsetvae import LOG_VARIANCE, SetPosterior
-
-HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
 class NoiseMixture(NamedTuple):

@@ -149,6 +149,7 @@ def _read(
         static_high=features.high,
         lookback_hours=config.lookback_hours,
         max_sets=config.max_sets,
+        infinite=config.infinite,
     )
     return schema, records, features.values[used]
 

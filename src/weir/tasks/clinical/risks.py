@@ -11,7 +11,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from weir.errors import UserError
+from weir.errors import UserError, WeirError
 from weir.tasks.clinical.newcomers import read_newcomers
 from weir.tasks.clinical.predictor import predicts_risk
 from weir.tasks.clinical.schema import Schema
@@ -44,6 +44,7 @@ def write_risks(
 
     Raises:
         UserError: the model has no risk or is of an older Weir; or the data cannot be used.
+        WeirError: a risk is not finite.
     """
     if not predicts_risk(model):
         raise UserError(
@@ -62,12 +63,15 @@ def write_risks(
         parts.append(model.risk(batch).sigmoid())
         progress.update(int(items[-1]) + 1)
     progress.close()
+    risk = torch.cat(parts)
+    if bad := int((~risk.isfinite()).sum()):
+        raise WeirError(f"{name}: {bad} of {len(risk)} risks are not finite")
     when = pa.array(frame["prediction_time"].to_numpy(), pa.timestamp("us"))
     table = pa.table(
         {
             "subject_id": frame["subject_id"].to_numpy(),
             "prediction_time": when,
-            "predicted_boolean_probability": torch.cat(parts).double().numpy(),
+            "predicted_boolean_probability": risk.double().numpy(),
         }
     )
     whole = scratch / output.name

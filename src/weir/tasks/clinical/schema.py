@@ -84,6 +84,7 @@ class Schema(SchemaFile):
         static_high: greatest value let through, likewise.
         lookback_hours: how far back a record sees, None for all of it.
         max_sets: most sets of a record, None for any number.
+        infinite: whether infinite values were refused (`error`) or taken as `missing`.
     """
 
     task: Literal["clinical"]
@@ -108,3 +109,4 @@ class Schema(SchemaFile):
     static_high: tuple[float | None, ...]
     lookback_hours: float | None
     max_sets: int | None
+    infinite: Literal["error", "missing"]

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from weir.metrics.classification import auprc, auroc
 from weir.tasks.clinical.decoder import HALF_LOG_TAU, set_nll
 from weir.tasks.clinical.member_head import members_bce
+from weir.tasks.clinical.risk_objective import RiskObjective
 from weir.tasks.clinical.seqsetvae import LOG_VARIANCE, SeqSetVAE
 from weir.training.collapse import CollapseWatch
-from weir.training.objective import Objective
 
 if TYPE_CHECKING:
     from weir.stages.model_folder import ModelCard
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from weir.tasks.clinical.stage1_config import ClinicalStage1, Prior
 
 
-class Stage1Objective(Objective):
+class Stage1Objective(RiskObjective):
     """Weighed sum of reconstruction, divergence, outcome and foretelling.
 
     Args:
@@ -38,7 +37,6 @@ class Stage1Objective(Objective):
     """
 
     model: SeqSetVAE
-    increasing = frozenset({"auroc", "auprc"})
 
     def __init__(self, model: SeqSetVAE, config: ClinicalStage1) -> None:
         super().__init__()
@@ -83,10 +81,6 @@ class Stage1Objective(Objective):
             if not self.training:
                 found |= {"risk": logits.mean(-1), "outcome": batch.outcome}
         return {"loss": loss, **found}
-
-    def scores(self, predicted: dict[str, Tensor]) -> dict[str, float]:
-        """AUROC and AUPRC over all validation records; none if they are of one class."""
-        return risk_scores(predicted)
 
     def _idle(self) -> list[nn.Module]:
         """Parts of the model that no term of the loss reaches: they must not decay, and several
@@ -183,16 +177,6 @@ def without_some_events(records: Records, share: float) -> Records:
         measured=records.measured[kept],
         event_set=records.event_set[kept],
     )
-
-
-def risk_scores(predicted: dict[str, Tensor]) -> dict[str, float]:
-    """AUROC and AUPRC of the logits `risk` of records with the outcomes `outcome`."""
-    if "risk" not in predicted:
-        return {}
-    risk, outcome = predicted["risk"], predicted["outcome"]
-    if outcome.min() == outcome.max():
-        return {}
-    return {"auroc": float(auroc(risk, outcome)), "auprc": float(auprc(risk, outcome))}
 
 
 def build(card: ModelCard) -> SeqSetVAE:

@@ -19,7 +19,17 @@ from weir.tasks.clinical.writing import Spill
 
 @dataclass
 class Found:
-    """Where the events of each record lie in the store, and what was changed."""
+    """Where the events of each record lie in the store, and what was changed.
+
+    Attributes:
+        first_set: `[record]` int64.
+        last_set: `[record]` int64, exclusive.
+        origin: `[record]` float64, minutes since the subject's first stored event.
+        prediction: `[record]` float64, likewise.
+        unsorted: events that stood before an earlier one.
+        truncated: records that were cut.
+        infinite: values taken as missing.
+    """
 
     first_set: np.ndarray
     last_set: np.ndarray
@@ -38,7 +48,19 @@ def stream(
     tally: Tally,
     statics: Statics,
 ) -> Found:
-    """Go through all shards once."""
+    """Go through all shards once.
+
+    Args:
+        config: what a record sees, and whether values may be infinite.
+        reader: of the shards.
+        labels: all records.
+        spill: takes the packed events, and is closed.
+        tally: takes the counts of training records.
+        statics: takes what has no time.
+
+    Raises:
+        UserError: a shard is not MEDS, or an infinite value is refused.
+    """
     count = len(labels.prediction)
     found = Found(*(np.zeros(count, kind) for kind in ("int64", "int64", "float64", "float64")))
     for events in reader.pieces():
@@ -95,5 +117,5 @@ def _refuse_infinite(
         raise UserError(
             f"{reader.root / data_subdirectory}: a value of {reader.names.names[code[at]]!r} of "
             f"subject {reader.subjects[subject[at]]} is infinite; mend it or set "
-            "`infinite: missing`"
+            "`infinite: missing` in the dataset node"
         )

@@ -26,6 +26,7 @@ from weir.metrics.classification import auroc
 from weir.tasks.clinical.baseline_config import Boosting
 from weir.tasks.clinical.baselines.trees import Trees
 from weir.tasks.clinical.features import counts, feature_table, features
+from weir.tasks.clinical.generate import resampled
 from weir.tasks.clinical.summary import AGGREGATES
 from weir.training.progress import Progress
 
@@ -131,15 +132,15 @@ def evaluate_synthetic(
             f"evaluate: all records of the {config.split} split have the same outcome; score on "
             "another split"
         )
-    real_score, score = (
-        fmean(
-            _transfer(table, outcome.cpu(), held, test.outcome.cpu(), seed + k)
-            for k, (table, outcome) in enumerate(tables)
-        )
-        for tables in (
-            [(real, train.outcome)] * len(cohorts),
-            [(cohort.features, cohort.outcome) for cohort in cohorts],
-        )
+    seeds = range(seed, seed + config.cohorts)
+
+    def trained_on(table: Tensor, outcome: Tensor, seed: int) -> float:
+        return _transfer(table, outcome.cpu(), held, test.outcome.cpu(), seed)
+
+    real_score = fmean(trained_on(real, train.outcome, each) for each in seeds)
+    score = fmean(
+        trained_on(cohort.features, cohort.outcome, each)
+        for cohort, each in zip(cohorts, seeds, strict=True)
     )
     near = nearest(made.features, real, held, codes, seed)
     codes_table, values_table = marginals(train, made, data)
@@ -182,29 +183,19 @@ def make(
     codes: int,
     config: ClinicalEvaluate,
     seed: int,
-    piece: int = 512,
     *,
     progress: Progress | None = None,
     done: int = 0,
 ) -> Synthetic:
     """As many records as `train` has, after `done` others of the same work."""
-    device = train.rows.device
-    generator = torch.Generator(device).manual_seed(seed)
-    rows = torch.randint(len(train), (len(train),), generator=generator, device=device)
     found = []
-    for some in rows.split(piece):
-        records = model.synthesise(
-            train.static[some],
-            train.outcome[some],
-            train.end[some],
-            generator,
-            steps=config.steps,
-            solver=config.solver,
-        )
+    for records in resampled(
+        model, train, len(train), steps=config.steps, solver=config.solver, seed=seed
+    ):
         value = records.value.masked_fill(~records.measured, torch.nan)
         parts = features(records, codes), records.outcome, records.code, value
         found.append(Synthetic(*(part.cpu() for part in parts)))
-        done += len(some)
+        done += len(records.outcome)
         if progress is not None:
             progress.update(done)
     return Synthetic(*(torch.cat(fields) for fields in zip(*found, strict=True)))

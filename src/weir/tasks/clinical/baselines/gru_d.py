@@ -15,8 +15,7 @@ from torch.nn import functional
 from weir.tasks.clinical.baselines.fitted import Fitted
 from weir.tasks.clinical.grid import Grid, carry_forward, merge, tally
 from weir.tasks.clinical.member_head import first_logit
-from weir.tasks.clinical.stage1 import risk_scores
-from weir.training.objective import Objective
+from weir.tasks.clinical.risk_objective import RiskObjective
 
 if TYPE_CHECKING:
     from weir.tasks.clinical.data import ClinicalData
@@ -108,7 +107,7 @@ class GRUD(Fitted):
         return torch.where(has, mean, near * last), since
 
 
-class GRUDObjective(Objective):
+class GRUDObjective(RiskObjective):
     """Cross-entropy of the outcome.
 
     Args:
@@ -116,7 +115,6 @@ class GRUDObjective(Objective):
     """
 
     model: GRUD
-    increasing = frozenset({"auroc", "auprc"})
 
     def __init__(self, model: GRUD) -> None:
         super().__init__()
@@ -129,7 +127,3 @@ class GRUDObjective(Objective):
         if self.training:
             return {"loss": loss}
         return {"loss": loss, "risk": logit, "outcome": batch.outcome}
-
-    def scores(self, predicted: dict[str, Tensor]) -> dict[str, float]:
-        """AUROC and AUPRC over all validation records; none if they are of one class."""
-        return risk_scores(predicted)
