@@ -25,9 +25,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from weir.tasks.clinical.data import load
-from weir.tasks.clinical.dataset_config import ClinicalDataset
-from weir.tasks.clinical.preprocess import preprocess
+from weir.tasks.clinical.data.load import load
+from weir.tasks.clinical.preprocessing.preprocess import preprocess
+from weir.tasks.clinical.settings.dataset import ClinicalDataset
 
 SHARD = 10_000
 """Subjects of a shard."""

@@ -22,12 +22,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from weir.tasks.clinical.data import load
-from weir.tasks.clinical.records import RecordSet, RecordTable
-from weir.tasks.clinical.seqsetvae import SeqSetVAE
-from weir.tasks.clinical.stage1 import Stage1Objective, objective
-from weir.tasks.clinical.stage1_config import ClinicalStage1
-from weir.tasks.clinical.store import EventStore
+from weir.tasks.clinical.data.load import load
+from weir.tasks.clinical.data.records import EventStore, RecordSet, RecordTable
+from weir.tasks.clinical.representation.seqsetvae import SeqSetVAE
+from weir.tasks.clinical.representation.stage1 import Stage1Objective, objective
+from weir.tasks.clinical.settings.models import ClinicalStage1
 
 RECORDS, SETS, CODES, STATICS, HOURS = 1024, 75, 37, 8, 48.0
 

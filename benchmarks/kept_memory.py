@@ -1,4 +1,4 @@
-"""What it saves on a CPU that freed memory stays with the process (`weir.training.memory`).
+"""What it saves on a CPU that freed memory stays with the process (`weir.engines.memory`).
 
     python benchmarks/kept_memory.py
 
@@ -22,8 +22,8 @@ def steps(keep: bool) -> dict[str, float]:
     """Seconds of a step, and peak memory, of this process."""
     import torch
 
-    from weir.tasks.image.density import Density
-    from weir.training.memory import keep_freed_memory
+    from weir.engines.memory import keep_freed_memory
+    from weir.tasks.image.density.density import Density
 
     if keep and not keep_freed_memory():
         raise SystemExit("only glibc can be told to keep memory")

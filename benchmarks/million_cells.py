@@ -26,14 +26,14 @@ import pandas as pd
 import torch
 from anndata.io import write_elem
 
-from weir.config.training import Training
-from weir.stages.model_folder import ModelCard
-from weir.tasks.perturb import stage1, stage2
-from weir.tasks.perturb.data import PerturbData, load
-from weir.tasks.perturb.dataset_config import PerturbDataset
-from weir.tasks.perturb.flow_config import PerturbStage2
-from weir.tasks.perturb.preprocess import preprocess
-from weir.tasks.perturb.stage1_config import PerturbStage1
+from weir.artifacts.model_folder import ModelCard
+from weir.settings.training import Training
+from weir.tasks.perturb.data.load import PerturbData, load
+from weir.tasks.perturb.flow import stage2
+from weir.tasks.perturb.preprocessing.preprocess import preprocess
+from weir.tasks.perturb.representation import stage1
+from weir.tasks.perturb.settings.dataset import PerturbDataset
+from weir.tasks.perturb.settings.models import PerturbStage1, PerturbStage2
 from weir.training.loop import train
 from weir.training.objective import DataSet, Objective
 from weir.training.order import Order

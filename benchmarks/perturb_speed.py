@@ -23,18 +23,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weir.config.training import Training
-from weir.tasks.perturb.cells import CellSet, CellTable
-from weir.tasks.perturb.counts import SparseCounts
-from weir.tasks.perturb.draws import nb_draw
-from weir.tasks.perturb.flow import CellFlow
-from weir.tasks.perturb.flow_config import Fields
-from weir.tasks.perturb.flow_loss import Stage2Objective
-from weir.tasks.perturb.stage1 import objective, prepare
-from weir.tasks.perturb.stage1_config import PerturbStage1
-from weir.tasks.perturb.stage2 import fit
-from weir.tasks.perturb.vae import NBVAE
-from weir.tasks.perturb.vocabulary import Vocabulary
+from weir.settings.training import Training
+from weir.tasks.perturb.data.cells import CellSet, CellTable, SparseCounts
+from weir.tasks.perturb.flow.cell_flow import CellFlow
+from weir.tasks.perturb.flow.context import Vocabulary
+from weir.tasks.perturb.flow.loss import Stage2Objective
+from weir.tasks.perturb.flow.stage2 import fit
+from weir.tasks.perturb.representation.nb_draws import nb_draw
+from weir.tasks.perturb.representation.nb_vae import NBVAE
+from weir.tasks.perturb.representation.stage1 import objective, prepare
+from weir.tasks.perturb.settings.models import Fields, PerturbStage1
 from weir.training.devices import open_fabric
 from weir.training.stepper import Stepper
 

@@ -24,24 +24,24 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from weir.config.training import Training
-from weir.metrics.energy_distance import energy_distance
+from weir.artifacts.model_folder import ModelCard
+from weir.metrics.distances import energy_distance
 from weir.metrics.perturbation import correlation
+from weir.settings.training import Training
 from weir.stages.fetch import write_source
-from weir.stages.model_folder import ModelCard
 from weir.stages.restore import restore
-from weir.tasks.perturb import stage1, stage2
-from weir.tasks.perturb.cells import CellSet
-from weir.tasks.perturb.data import PerturbData, load
-from weir.tasks.perturb.dataset_config import PerturbDataset
-from weir.tasks.perturb.expression import log_normalise
-from weir.tasks.perturb.flow import CellFlow
-from weir.tasks.perturb.flow_config import PerturbStage2
-from weir.tasks.perturb.law import Law
-from weir.tasks.perturb.preprocess import preprocess
-from weir.tasks.perturb.simulate import simulate
-from weir.tasks.perturb.simulation_config import Simulation
-from weir.tasks.perturb.stage1_config import PerturbStage1
+from weir.tasks.perturb.data.cells import CellSet
+from weir.tasks.perturb.data.load import PerturbData, load
+from weir.tasks.perturb.flow import stage2
+from weir.tasks.perturb.flow.cell_flow import CellFlow
+from weir.tasks.perturb.preprocessing.preprocess import preprocess
+from weir.tasks.perturb.representation import stage1
+from weir.tasks.perturb.representation.cell_code import log_normalise
+from weir.tasks.perturb.settings.dataset import PerturbDataset
+from weir.tasks.perturb.settings.models import PerturbStage1, PerturbStage2
+from weir.tasks.perturb.settings.simulator import Simulation
+from weir.tasks.perturb.simulation.law import Law
+from weir.tasks.perturb.simulation.simulate import simulate
 from weir.training.loop import train
 
 DATA = Path("data/processed/cells")

@@ -6,7 +6,7 @@ Builds repositories of chains stage1 -> stage2 -> teacher -> distill -> evaluate
 small files, recorded in dvc.lock as if they had been made, and times in each of them
 
 - `snakemake -n`, which asks DVC for its verdict,
-- the share of it that is the verdict (`weir.pipeline.invocation.begin` with its imports),
+- the share of it that is the verdict (`weir.engines.snakemake.invocation.begin` with its imports),
 - `dvc status`, and `dvc repro --single-item` of one stage, which every job pays,
 - `weir plan --check` and `weir params show`.
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from weir.config.training import Training
+from weir.settings.training import Training
 from weir.training.loop import train
 from weir.training.objective import Objective
 from weir.training.order import Order, mix, seed_draws

@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from weir.tasks.clinical.simulate import simulate as simulate_records
-from weir.tasks.clinical.simulation_config import Simulation as RecordSimulation
-from weir.tasks.perturb.simulate import simulate
-from weir.tasks.perturb.simulation_config import Simulation
+from weir.tasks.clinical.settings.simulator import Simulation as RecordSimulation
+from weir.tasks.clinical.simulation.simulate import simulate as simulate_records
+from weir.tasks.perturb.settings.simulator import Simulation
+from weir.tasks.perturb.simulation.simulate import simulate
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -106,8 +106,8 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch) -> None:
     """On an untrained student of the quickstart's shape."""
     from dataclasses import asdict
 
-    from weir.config.params import load_params
-    from weir.stages.model_folder import ModelCard, save_model
+    from weir.artifacts.model_folder import ModelCard, save_model
+    from weir.pipeline.params.graph import load_params
     from weir.tasks import part
 
     nodes = load_params(ROOT / "config/quickstart.yaml").nodes
@@ -123,7 +123,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch) -> None:
     student = card("distill/river-onestep", upstream=asdict(second))
     folder = tmp_path / "results/distill/river-onestep-s0"
     folder.mkdir(parents=True)
-    save_model(folder, part("forecast", "student").build(student), student)
+    save_model(folder, part("forecast", "flow.student").build(student), student)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     monkeypatch.chdir(tmp_path)

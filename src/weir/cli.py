@@ -57,7 +57,7 @@ def _run_warm(arguments: list[str]) -> int | None:
     """Run a stage in a fork of the process that Snakemake keeps for that, if it does."""
     if not arguments or arguments[0] not in STAGES or "WEIR_WARM" not in os.environ:
         return None
-    from weir.pipeline.warm import run_warm
+    from weir.engines.fork.client import run_warm
 
     return run_warm("weir", arguments)
 
@@ -68,7 +68,7 @@ def _fail(message: str, code: int, debug: bool) -> int:
 
         traceback.print_exc()
     if "WEIR_TOGETHER" in os.environ:  # one of several processes, which shall not all say so
-        from weir.pipeline.together import note_failure
+        from weir.engines.devices import note_failure
 
         if note_failure(message, code):
             return code

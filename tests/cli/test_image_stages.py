@@ -12,7 +12,7 @@ import torch
 import weir as package
 from weir.distillation.pairs import white_noise
 from weir.flows import edm
-from weir.tasks.image.data import load
+from weir.tasks.image.data.load import load
 
 MODELS = ("flow", "denoiser", "matching", "plain", "latent", "points", "onestep", "copied")
 

@@ -56,7 +56,7 @@ def test_the_report_pools_the_folds(dish: Path) -> None:
 
 
 def test_a_student_answers_in_one_call_from_its_folder_alone(dish: Path) -> None:
-    from weir.tasks.perturb.data import load
+    from weir.tasks.perturb.data.load import load
 
     model = package.load(dish / "results/distill/onestep-f0-s0")
     data = load(dish / "data/processed/dish-f0")

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-# The small repositories of the pipeline's tests are used here as well.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pipeline"))
-
 from slurm_cluster import CannotRun, Cluster
 
 

@@ -34,7 +34,7 @@ from weir.commands.doctor_storage import check_storage
 
 pytestmark = pytest.mark.cluster
 
-REPRO = "weir.pipeline.repro"
+REPRO = "weir.engines.dvc.repro"
 LAST_PID = 3_999_000
 HOLD = """
 import time

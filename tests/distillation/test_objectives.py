@@ -7,12 +7,10 @@ import torch
 from affine_flow import ToyCondition, ToyData, ToyFlow, collect, exact, teacher
 from torch import Tensor
 
-from weir.distillation.endpoint import EndpointObjective
-from weir.distillation.energy import EnergyObjective
-from weir.distillation.match_mean import MatchMeanObjective
+from weir.distillation.distributional import EnergyObjective, MatchMeanObjective
 from weir.distillation.objective import StudentObjective, fresh_draws, one_step, pseudo_huber
 from weir.distillation.pairs import PairSet, sample_pairs
-from weir.distillation.regression import RegressionObjective
+from weir.distillation.regression import EndpointObjective, RegressionObjective
 
 
 def train(objective: StudentObjective, pairs: PairSet, steps: int = 300) -> float:

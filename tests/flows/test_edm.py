@@ -12,7 +12,7 @@ from torch import Tensor
 from weir.errors import WeirError
 from weir.flows import edm
 from weir.flows.paths import Path
-from weir.metrics.energy_distance import energy_distance
+from weir.metrics.distances import energy_distance
 
 
 def generator(seed: int) -> torch.Generator:

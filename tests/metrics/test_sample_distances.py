@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from weir.metrics.energy_distance import energy_distance
-from weir.metrics.mmd import median_bandwidths, rbf_mmd
+from weir.metrics.distances import energy_distance, median_bandwidths, rbf_mmd
 from weir.metrics.pairwise import mean_over_pairs, median_distance
 
 

@@ -37,7 +37,7 @@ def pairs() -> list[tuple[str, str]]:
         (stage, task)
         for stage, section in SECTION_OF.items()
         for task in TASKS
-        if section in part(task, "config").SECTIONS
+        if section in part(task, "settings.sections").SECTIONS
     ]
     return found + [("report", task) for task in TASKS]
 
@@ -127,7 +127,7 @@ def test_remarks_and_layout_do_not_count(tmp_path: Path) -> None:
 def test_a_changed_default_counts_a_changed_description_does_not() -> None:
     from pydantic import Field
 
-    from weir.config.base import Config
+    from weir.settings.base import Config
 
     class Inner(Config):
         steps: int = Field(3, description="Steps.")
@@ -142,7 +142,7 @@ def test_a_changed_default_counts_a_changed_description_does_not() -> None:
 
 
 def test_every_stage_of_dvc_yaml_reads_its_hash() -> None:
-    from weir.config.yaml_file import read_yaml
+    from weir.pipeline.params.yaml_file import read_yaml
 
     stages = read_yaml(REPOSITORY / "dvc.yaml")["stages"]
     for name, stage in stages.items():

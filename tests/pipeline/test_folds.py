@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from checkout import REPOSITORY, STAGES, Checkout
 
-from weir.config.params import load_params
 from weir.errors import UserError
+from weir.pipeline.job import Job
 from weir.pipeline.layout import Layout
-from weir.pipeline.plan import compile_plan, runs, write_plan
-from weir.pipeline.runner import Job, prepare
-from weir.tasks.forecast.dataset_config import ForecastDataset
+from weir.pipeline.params.graph import load_params
+from weir.pipeline.plan import compile_plan, write_plan
+from weir.pipeline.runner import prepare
+from weir.pipeline.runs import runs
+from weir.tasks.forecast.settings.dataset import ForecastDataset
 from weir.tracking.run import open_stage
 
 PARAMS = """\

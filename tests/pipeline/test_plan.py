@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from weir.config.params import load_params
 from weir.pipeline.layout import Layout
-from weir.pipeline.plan import compile_plan, runs, write_plan
+from weir.pipeline.params.graph import load_params
+from weir.pipeline.plan import compile_plan, write_plan
+from weir.pipeline.runs import runs
 
 PARAMS = """\
 seeds: [3, 5]

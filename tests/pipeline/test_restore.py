@@ -36,7 +36,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(root, "dvc", "remote", "add", "--default", "store", str(place / "store"))
     (root / "dvc.yaml").write_text(STAGE)
     (root / "a").write_text("text")
-    assert "Running stage" in run(root, "weir.pipeline.repro", "copy")
+    assert "Running stage" in run(root, "weir.engines.dvc.repro", "copy")
     run(root, "dvc", "push", "--run-cache")
     shutil.rmtree(root / ".dvc/cache/files")
     shutil.rmtree(root / "b")
@@ -46,7 +46,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_files_are_pulled(fetched: Path, tmp_path: Path) -> None:
     root = shutil.copytree(fetched, tmp_path / "repository")
-    text = run(root, "weir.pipeline.repro", "copy")
+    text = run(root, "weir.engines.dvc.repro", "copy")
     assert "is cached - skipping run" in text and "Running stage" not in text
     assert (root / "b/c").read_text() == "text" and (root / "dvc.lock").exists()
 
@@ -54,7 +54,7 @@ def test_files_are_pulled(fetched: Path, tmp_path: Path) -> None:
 def test_without_the_remote_the_stage_is_run(fetched: Path, tmp_path: Path) -> None:
     root = shutil.copytree(fetched, tmp_path / "repository")
     run(root, "dvc", "remote", "modify", "store", "url", "ssh://127.0.0.1:9/store")
-    text = run(root, "weir.pipeline.repro", "copy")
+    text = run(root, "weir.engines.dvc.repro", "copy")
     assert "stage 'copy' is run again" in text and "Running stage 'copy'" in text
     assert (root / "b/c").read_text() == "text"
 
@@ -62,7 +62,7 @@ def test_without_the_remote_the_stage_is_run(fetched: Path, tmp_path: Path) -> N
 def test_what_no_run_has_made_is_run(fetched: Path, tmp_path: Path) -> None:
     """Also where dvc.lock names outputs, of other dependencies."""
     root = shutil.copytree(fetched, tmp_path / "repository")
-    run(root, "weir.pipeline.repro", "copy")
+    run(root, "weir.engines.dvc.repro", "copy")
     (root / "a").write_text("another")
-    assert "Running stage 'copy'" in run(root, "weir.pipeline.repro", "copy")
+    assert "Running stage 'copy'" in run(root, "weir.engines.dvc.repro", "copy")
     assert (root / "b/c").read_text() == "another"

@@ -16,8 +16,8 @@ import pytest
 import zc.lockfile
 from checkout import STAGES, STUDENT, Checkout
 
+from weir.engines.dvc import verdict
 from weir.errors import UserError
-from weir.pipeline import verdict
 
 pytestmark = pytest.mark.pipeline
 

@@ -12,8 +12,8 @@ from dvc.utils.serialize import YAMLFileCorruptedError, load_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir.config.yaml_file import read_yaml
 from weir.errors import UserError
+from weir.pipeline.params.yaml_file import read_yaml
 
 SHIPPED = [REPOSITORY / "params.yaml", *sorted((REPOSITORY / "config").glob("*.yaml"))]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from weir.report.evaluation import Evaluation, parse_evaluation
-from weir.report.plan import PlanGraph
+from weir.artifacts.evaluation import Evaluation, parse_evaluation
+from weir.report.graph.nodes import PlanGraph
 
 DEFINITIONS: dict[str, dict[str, Any]] = {
     "mse": {

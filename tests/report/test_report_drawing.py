@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.axes import Axes
 
-from weir.report.figure import draw, standalone
-from weir.report.theme import COLOURS, light, theme_css
+from weir.report.drawing.figure import draw, standalone
+from weir.report.drawing.theme import COLOURS, light, theme_css
 
 HOSTILE = '<script>alert(1)</script> $x^{ & "quoted"'
 

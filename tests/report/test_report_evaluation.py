@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import synthetic
 
+from weir.artifacts.evaluation import load_evaluation, parse_evaluation
 from weir.errors import WeirError
-from weir.report.evaluation import load_evaluation, parse_evaluation
 
 
 def document() -> dict:

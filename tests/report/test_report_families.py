@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import pytest
 
+from weir.artifacts.evaluation import KINDS, Evaluation, parse_evaluation
+from weir.report.drawing.figure import Figure
+from weir.report.drawing.theme import COLOURS
 from weir.report.entries import definitions, entries
-from weir.report.evaluation import KINDS, Evaluation, parse_evaluation
-from weir.report.figure import Figure
-from weir.report.page import Context, Family, _families, render
-from weir.report.plan import PlanGraph
-from weir.report.theme import COLOURS
+from weir.report.graph.nodes import PlanGraph
+from weir.report.page.page import Context, Family, _families, render
 
 WORDS = {"definition": "what it is", "scale": "share", "better": "higher"}
 DEFINITIONS = {

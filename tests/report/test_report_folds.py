@@ -10,14 +10,14 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weir.artifacts.evaluation import Evaluation, parse_evaluation
 from weir.errors import WeirError
-from weir.report.cards import cards
-from weir.report.curves import mean_curve
+from weir.report.drawing.curves import mean_curve
 from weir.report.entries import Entry, definitions, entries
-from weir.report.evaluation import Evaluation, parse_evaluation
-from weir.report.page import Context, render
-from weir.report.scores import scores
-from weir.report.table import results_table
+from weir.report.page.cards import cards
+from weir.report.page.page import Context, render
+from weir.report.page.scores import scores
+from weir.report.page.table import results_table
 
 FOLDS = ("ham", "eel", "roe")
 

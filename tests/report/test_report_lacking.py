@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 import synthetic
 
-from weir.report import curves
-from weir.report.cards import cards
+from weir.artifacts.evaluation import Evaluation
+from weir.report.drawing import curves
 from weir.report.entries import Entry, definitions, entries
-from weir.report.evaluation import Evaluation
-from weir.report.scores import scores
-from weir.report.table import results_table
-from weir.report.verdicts import against_baselines
+from weir.report.page.cards import against_baselines, cards
+from weir.report.page.scores import scores
+from weir.report.page.table import results_table
 
 METRICS = ("crps", "mse")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir.report.numbers import (
+from weir.report.drawing.numbers import (
     DASH,
     THIN,
     compact,

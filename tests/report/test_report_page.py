@@ -10,11 +10,11 @@ from html.parser import HTMLParser
 import pytest
 import synthetic
 
-from weir.report.evaluation import Evaluation
-from weir.report.figure import Figure
-from weir.report.page import Context, render
-from weir.report.plan import PlanGraph
-from weir.tasks.forecast import figures
+from weir.artifacts.evaluation import Evaluation
+from weir.report.drawing.figure import Figure
+from weir.report.graph.nodes import PlanGraph
+from weir.report.page.page import Context, render
+from weir.tasks.forecast.figures import figures
 
 CONTEXT = Context(
     command="weir report etth1",

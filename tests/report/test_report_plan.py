@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir.errors import WeirError
-from weir.report.dag import dag_svg
-from weir.report.layout import BEND, arrange
-from weir.report.plan import PlanGraph, depths
+from weir.report.graph.nodes import PlanGraph, depths
+from weir.report.graph.placement import BEND, arrange
+from weir.report.graph.svg import dag_svg
 
 
 def small(*edges: tuple[str, str]) -> PlanGraph:

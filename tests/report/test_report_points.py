@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 import numpy as np
 from matplotlib.axes import Axes
 
-from weir.report.figure import draw
-from weir.report.points import apart, dots, mingled, thin
-from weir.report.theme import light
+from weir.report.drawing.figure import draw
+from weir.report.drawing.points import apart, dots, mingled, thin
+from weir.report.drawing.theme import light
 
 
 def cloud(count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import synthetic
 
-from weir.config.nodes import Report
-from weir.pipeline.paths import StagePaths
+from weir.artifacts.stage_paths import StagePaths
+from weir.settings.nodes import Report
 from weir.stages import report
 from weir.tracking.tracker import NullTracker
 

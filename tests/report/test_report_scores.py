@@ -8,9 +8,9 @@ import math
 import pytest
 import synthetic
 
+from weir.artifacts.evaluation import Evaluation
 from weir.errors import WeirError
-from weir.report.evaluation import Evaluation
-from weir.report.scores import scores, scores_text
+from weir.report.page.scores import scores, scores_text
 
 
 def document(evaluations: list[Evaluation]) -> dict:

@@ -6,11 +6,10 @@ import math
 
 import synthetic
 
-from weir.report.cards import _joined, cards
+from weir.report.drawing.numbers import THIN
 from weir.report.entries import Entry, definitions, entries
-from weir.report.numbers import THIN
-from weir.report.table import results_table
-from weir.report.verdicts import against_baselines, teacher_of
+from weir.report.page.cards import _joined, against_baselines, cards, teacher_of
+from weir.report.page.table import results_table
 
 METRICS = ("crps", "mse")
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 from torch import nn
 
-from weir.config.nodes import Evaluate
+from weir.artifacts.model_folder import ModelCard
+from weir.artifacts.stage_paths import StagePaths
 from weir.errors import UserError, WeirError
-from weir.pipeline.paths import StagePaths
+from weir.settings.nodes import Evaluate
 from weir.stages import evaluate
-from weir.stages.model_folder import ModelCard
 from weir.tracking.tracker import NullTracker
 
 STAGE1 = ModelCard("stage1", "net", 5, "cells", "mice-f2", {"dataset": "mice"}, {"fold": "roe"})

@@ -16,10 +16,10 @@ from typing import ClassVar
 
 import pytest
 
-from weir.config.source import Files
 from weir.errors import UserError
+from weir.settings.source import Files
 from weir.stages import fetch
-from weir.tasks.forecast.dataset_config import ForecastDataset
+from weir.tasks.forecast.settings.dataset import ForecastDataset
 
 CONTENT = b"date,a\n2024-01-01,1\n" * 200_000
 SHA = hashlib.sha256(CONTENT).hexdigest()

@@ -8,7 +8,7 @@ from mlflow.tracking import MlflowClient
 
 from weir.tracking.registry import ALIAS, register_champion
 from weir.tracking.run import open_stage
-from weir.tracking.sync import sync
+from weir.tracking.ship import sync
 
 
 @pytest.fixture

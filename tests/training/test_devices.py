@@ -14,11 +14,11 @@ import training_toy
 from safetensors import safe_open
 from training_toy import points, regression
 
-from weir.config.training import Training
 from weir.errors import UserError
+from weir.processes import is_main_process, started_by_slurm
+from weir.settings.training import Training
 from weir.training.checkpoints import checkpoint_file
 from weir.training.devices import default_device, open_fabric
-from weir.training.processes import is_main_process, started_by_slurm
 from weir.training.stepper import Stepper
 
 SETTINGS = {"calm": True, "steps": 60, "ema": 0.9, "accumulate": 2}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from weir.training.ema import MovingAverage
+from weir.training.optimizer import MovingAverage
 
 
 def test_closed_form() -> None:

@@ -13,16 +13,15 @@ import training_toy
 from torch import Tensor, nn
 from training_toy import Batch, Poisoned, differences, points, regression, run
 
-from weir.config.training import Training
 from weir.errors import UserError
+from weir.settings.training import Training
 from weir.training import loop
 from weir.training.checkpoints import checkpoint_file, clear_checkpoints, read_checkpoint
-from weir.training.finite import NonFinite
 from weir.training.loop import train
-from weir.training.optimizer import build_optimizer
+from weir.training.optimizer import build_optimizer, learning_rate_factor
 from weir.training.order import Order
-from weir.training.schedule import learning_rate_factor
 from weir.training.signals import Interrupted
+from weir.training.stepper import NonFinite
 
 
 def test_equals_a_loop_written_by_hand(tmp_path: Path) -> None:

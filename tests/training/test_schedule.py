@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir.training.schedule import learning_rate_factor
+from weir.training.optimizer import learning_rate_factor
 
 
 def test_closed_form() -> None:

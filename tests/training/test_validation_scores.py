@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from training_toy import Batch, points
 
-from weir.config.training import Training
-from weir.training.finite import NonFinite
+from weir.settings.training import Training
 from weir.training.loop import train
 from weir.training.objective import Objective
+from weir.training.stepper import NonFinite
 
 
 class Scored(Objective):

@@ -17,11 +17,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from weir.config.training import Training
 from weir.errors import WeirError
+from weir.processes import leave_to_main_process
+from weir.settings.training import Training
 from weir.training.loop import TrainingResult, train
 from weir.training.objective import Objective
-from weir.training.processes import leave_to_main_process
 
 SEED = 3
 

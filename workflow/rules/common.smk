@@ -12,10 +12,10 @@ os.environ.update(
 )
 
 from weir.errors import WeirError
-from weir.pipeline import invocation
-from weir.pipeline.dvcfile import is_folder
-from weir.pipeline.together import wanted
-from weir.pipeline.verdict import STALE
+from weir.engines.snakemake import invocation
+from weir.engines.dvc.stages import is_folder
+from weir.engines.devices import wanted
+from weir.engines.dvc.verdict import STALE
 
 
 wildcard_constraints:
@@ -34,7 +34,7 @@ except WeirError as error:
 if not workflow.is_main_process:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 REPRO = (
-    "trap '' TERM USR1; python -m weir.pipeline.repro {params.stage} > {log} 2>&1"
+    "trap '' TERM USR1; python -m weir.engines.dvc.repro {params.stage} > {log} 2>&1"
     " || {{ code=$?; tail -n 20 {log} >&2; exit $code; }}"
 )
 # Training may take several processes.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from ruamel.yaml import YAML
 
-from weir.config.params import load_params
-from weir.config.yaml_file import read_yaml
 from weir.errors import UserError
+from weir.files import write_atomically
 from weir.pipeline.layout import Layout, find_root
-from weir.pipeline.outputs import write_atomically
+from weir.pipeline.params.graph import load_params
+from weir.pipeline.params.yaml_file import read_yaml
 from weir.pipeline.plan import write_plan
 from weir.tasks import TASKS, part
 
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(
             f"{current}: datasets has a node {options.name!r} already; choose another name"
         )
-    proposal = part(options.task, "describe").describe(options.file)
+    proposal = part(options.task, "preprocessing.describe").describe(options.file)
     block = node_block(options.name, proposal)
     if not options.write:
         print(block, end="")

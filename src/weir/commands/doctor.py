@@ -14,9 +14,9 @@ from pathlib import Path
 from rich.console import Console
 
 from weir.commands.doctor_storage import Finding, check_storage
-from weir.config.params import load_params
 from weir.errors import WeirError
 from weir.pipeline.layout import Layout, find_root
+from weir.pipeline.params.graph import load_params
 
 PACKAGES = (
     "torch",

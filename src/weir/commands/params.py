@@ -7,13 +7,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from weir.config.params import SECTIONS, load_params
-from weir.config.problems import suggest
-from weir.config.yaml_file import read_yaml
 from weir.errors import UserError
+from weir.files import write_atomically
 from weir.pipeline.layout import Layout, find_root
-from weir.pipeline.outputs import write_atomically
-from weir.pipeline.plan import runs, write_plan
+from weir.pipeline.params.graph import SECTIONS, load_params
+from weir.pipeline.params.problems import suggest
+from weir.pipeline.params.yaml_file import read_yaml
+from weir.pipeline.plan import write_plan
+from weir.pipeline.runs import runs
 
 
 def run(options: argparse.Namespace) -> None:
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
         case "diff":
             diff(current, _preset_or_file(options.other, layout))
         case "schema":
-            from weir.config.reference import write_reference
+            from weir.commands.reference import write_reference
 
             for path in write_reference(layout.root, check=options.check):
                 state = "up to date" if options.check else "written"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
-from pathlib import Path
 
-from weir.config.params import Params, load_params
 from weir.errors import UserError
 from weir.pipeline.layout import Layout, find_root
-from weir.pipeline.plan import compile_plan, write_plan
+from weir.pipeline.params.graph import Params, load_params
+from weir.pipeline.plan import compile_plan, prune_evaluations, write_plan
 
 
 def run(options: argparse.Namespace) -> None:
@@ -43,14 +41,3 @@ def check(params: Params, layout: Layout) -> None:
             "workflow/plan.json: out of step with the nodes of params.yaml; run `weir plan`, then "
             "this again"
         )
-
-
-def prune_evaluations(params: Params, layout: Layout) -> list[Path]:
-    """Remove evaluations of nodes that are gone: reports read the whole folder."""
-    folder = layout.root / "results" / "evaluate"
-    wanted = compile_plan(params, layout)["runs"]["evaluate"]
-    # What begins with a dot is being written by a running evaluation.
-    gone = [path for path in folder.glob("[!.]*") if path.is_dir() and path.name not in wanted]
-    for path in gone:
-        shutil.rmtree(path)
-    return [path.relative_to(layout.root) for path in gone]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from weir.artifacts.model_folder import ModelCard, read_card
 from weir.errors import UserError
 from weir.pipeline.layout import find_root
-from weir.stages.model_folder import ModelCard, read_card
 from weir.stages.restore import restore
 from weir.tasks import part
 
@@ -46,8 +46,8 @@ def _known_cells(card: ModelCard, options: argparse.Namespace) -> str:
     samples = SAMPLES if options.samples is None else options.samples
     if samples < 1:
         raise UserError(f"--samples {samples}: ask for at least one cell")
-    data = part(card.task, "data").load(find_root() / "data" / "processed" / card.dataset)
-    return part(card.task, "predict").predict(
+    data = part(card.task, "data.load").load(find_root() / "data" / "processed" / card.dataset)
+    return part(card.task, "prediction.predict").predict(
         restore(options.model), data, options.output, cells=samples, **_asked(card, options)
     )
 
@@ -64,7 +64,7 @@ def _new_cells(card: ModelCard, options: argparse.Namespace) -> tuple[str, ...]:
         if not equals:
             raise UserError(f"--obs {word}: write SETTING=NAME, such as cell_type=label")
         obs[role.strip()] = name.strip()
-    request = part(card.task, "request").Request(
+    request = part(card.task, "prediction.request").Request(
         obs,
         options.layer,
         options.gene_names,
@@ -72,7 +72,7 @@ def _new_cells(card: ModelCard, options: argparse.Namespace) -> tuple[str, ...]:
         options.all_cells,
         tuple(options.drop),
     )
-    return part(card.task, "predict_cells").predict_cells(
+    return part(card.task, "prediction.predict_cells").predict_cells(
         restore(options.model),
         card.schema,
         options.cells,

@@ -7,8 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from weir.artifacts.model_folder import read_card
 from weir.errors import UserError
-from weir.stages.model_folder import read_card
 from weir.stages.restore import restore
 from weir.tasks import part
 
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"{options.meds}: there is no such folder; name one of MEDS")
     model = restore(options.model)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".weir-") as scratch:
-        notes = part(card.task, "risks").write_risks(
+        notes = part(card.task, "prediction.risks").write_risks(
             model,
             f"{card.section}/{card.name}",
             card.schema,

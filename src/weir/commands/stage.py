@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
+from weir.engines.devices import run_together
+from weir.engines.memory import keep_freed_memory
 from weir.pipeline.layout import Layout, find_root
 from weir.pipeline.provenance import commit_of
 from weir.pipeline.runner import execute, prepare
-from weir.pipeline.together import run_together
 from weir.tracking.lineage import dvc_digests, upstream_runs
 from weir.tracking.run import open_stage
-from weir.training.memory import keep_freed_memory
 
 READING = ("fetch", "preprocess")
 """Stages that go through data once, and whose memory is to stay small."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from weir.artifacts.model_folder import read_card
 from weir.errors import UserError
 from weir.pipeline.layout import find_root
-from weir.stages.model_folder import read_card
 from weir.stages.restore import restore
 from weir.tasks import part
 
@@ -29,8 +29,8 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"--steps {options.steps}: take at least one step")
     if not options.output.parent.is_dir():
         raise UserError(f"--output {options.output}: there is no folder {options.output.parent}")
-    data = part(card.task, "data").load(find_root() / "data" / "processed" / card.dataset)
-    files = part(card.task, "cohort").write_cohort(
+    data = part(card.task, "data.load").load(find_root() / "data" / "processed" / card.dataset)
+    files = part(card.task, "prediction.cohort").write_cohort(
         model,
         data,
         options.output,

@@ -18,12 +18,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from weir.config.base import Config
-from weir.config.nodes import Report
-from weir.digest import file_digest
+from weir.files import file_digest, write_atomically
 from weir.pipeline.closure import module_file, stage_modules
 from weir.pipeline.fingerprint import digest
-from weir.pipeline.outputs import write_atomically
+from weir.settings.base import Config
+from weir.settings.nodes import Report
 from weir.tasks import TASKS, part
 
 SECTION_OF = {
@@ -46,7 +45,7 @@ def code_digests() -> dict[str, Any]:
         stage: {
             task: code_digest(stage, task)
             for task in TASKS
-            if section in part(task, "config").SECTIONS
+            if section in part(task, "settings.sections").SECTIONS
         }
         for stage, section in SECTION_OF.items()
     }
@@ -55,7 +54,7 @@ def code_digests() -> dict[str, Any]:
 
 def code_digest(stage: str, task: str) -> str:
     """Hash of the code and the defaults behind a stage; that of `report` covers all tasks."""
-    model = part(task, "config").SECTIONS[SECTION_OF[stage]] if task else Report
+    model = part(task, "settings.sections").SECTIONS[SECTION_OF[stage]] if task else Report
     every = [modules(stage, each) for each in ([task] if task else TASKS)]
     code = {name: value for found in every for name, value in found.items()}
     return digest([code, defaults(model)])[:16]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from weir.digest import file_digest
+from weir.files import file_digest
 
 UNHASHED = ("provenance.json", ".snakemake_timestamp")
 """Files of an artifact that say how it came about, not what it is."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from weir.errors import UserError
 
 if TYPE_CHECKING:
-    from weir.pipeline.plan import Run
+    from weir.pipeline.runs import Run
 
 
 @dataclass(frozen=True)

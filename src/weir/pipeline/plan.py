@@ -9,77 +9,30 @@ reads params.yaml refreshes it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import product
+import shutil
+from pathlib import Path
 from typing import Any
 
-from weir.config.params import SECTIONS, Node, Params
+from weir.files import write_atomically
 from weir.pipeline.layout import Layout
-from weir.pipeline.outputs import write_atomically
+from weir.pipeline.params.graph import SECTIONS, Params
+from weir.pipeline.runs import Run, run_key, runs
 from weir.tasks import part
+
+
+def prune_evaluations(params: Params, layout: Layout) -> list[Path]:
+    """Remove evaluations of nodes that are gone: reports read the whole folder."""
+    folder = layout.root / "results" / "evaluate"
+    wanted = compile_plan(params, layout)["runs"]["evaluate"]
+    # What begins with a dot is being written by a running evaluation.
+    gone = [path for path in folder.glob("[!.]*") if path.is_dir() and path.name not in wanted]
+    for path in gone:
+        shutil.rmtree(path)
+    return [path.relative_to(layout.root) for path in gone]
+
 
 STAGES = ("fetch", "preprocess", *(section for section in SECTIONS if section != "datasets"))
 """Tables of plan.json. A dataset is fetched once, and preprocessed for each of its folds."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A node with one of its folds and seeds: one job of each stage of its section.
-
-    Attributes:
-        key: name of the run in its section: the node's name, `-f<fold>` where its dataset has
-            several held-out groups, and `-s<seed>` where it is seeded.
-        seed: its seed; 0 if unseeded.
-        upstream: the runs it is built on, as `section/key`.
-        fold: index of its held-out group; None where there are not several.
-    """
-
-    node: Node
-    key: str
-    seed: int
-    upstream: tuple[str, ...]
-    fold: int | None = None
-
-    @property
-    def ref(self) -> str:
-        """`section/key`."""
-        return f"{self.node.section}/{self.key}"
-
-
-def runs(params: Params) -> dict[str, Run]:
-    """Every run by `section/key`, upstream first. A run is built on runs of its fold and seed."""
-    found: dict[str, Run] = {}
-    for node in params.nodes.values():
-        above = [params.nodes[ref] for ref in node.upstream]
-        for fold, seed in _repeats(params, node):
-            if node.section == "report":
-                upstream = [
-                    f"{item.section}/{run_key(item, *each)}"
-                    for item in above
-                    for each in _repeats(params, item)
-                ]
-            else:
-                upstream = [f"{item.section}/{run_key(item, fold, seed)}" for item in above]
-            key = run_key(node, fold, seed)
-            run = Run(node, key, seed if node.seeded else 0, tuple(upstream), fold)
-            found[run.ref] = run
-    return found
-
-
-def run_key(node: Node, fold: int | None, seed: int) -> str:
-    """Name of a run in its section."""
-    folded = f"-f{fold}" if node.folds else ""
-    seeded = f"-s{seed}" if node.seeded else ""
-    return f"{node.name}{folded}{seeded}"
-
-
-def _repeats(params: Params, node: Node) -> Iterator[tuple[int | None, int]]:
-    """The folds and seeds of a node."""
-    return product(
-        range(len(node.folds)) if node.folds else (None,),
-        params.seeds if node.seeded else params.seeds[:1],
-    )
 
 
 def compile_plan(params: Params, layout: Layout) -> dict[str, Any]:
@@ -113,7 +66,7 @@ def compile_plan(params: Params, layout: Layout) -> dict[str, Any]:
                 entry["teacher"] = layout.folder(teacher)
                 entry["upstream"] = layout.folder(every[teacher.upstream[0]])
         if node.section == "evaluate":
-            entry["plot"] = part(node.task, "config").PLOT
+            entry["plot"] = part(node.task, "settings.sections").PLOT
         plan["preprocess" if node.section == "datasets" else node.section][run.key] = entry
     return {"runs": plan}
 

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from weir.pipeline.job import Job
     from weir.pipeline.layout import Layout
-    from weir.pipeline.runner import Job
 
 PACKAGES = ("weir", "torch", "lightning-fabric", "numpy", "pandas", "dvc", "snakemake", "mlflow")
 

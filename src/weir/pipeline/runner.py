@@ -8,60 +8,26 @@ import shutil
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from weir.config.base import Config
-from weir.config.nodes import Report
-from weir.config.params import load_params
-from weir.config.problems import invalid
-from weir.config.yaml_file import read_yaml, shown
+from weir.artifacts.stage_paths import StagePaths
 from weir.errors import UserError
-from weir.pipeline.code import SECTION_OF, code_digest
+from weir.files import whole_output
+from weir.pipeline.code import code_digest
 from weir.pipeline.fingerprint import fingerprint, folder_digest
+from weir.pipeline.job import MODEL_STAGES, STAGES, TRAINED, Job
 from weir.pipeline.layout import Layout
-from weir.pipeline.outputs import whole_output
-from weir.pipeline.paths import StagePaths
+from weir.pipeline.params.graph import load_params
+from weir.pipeline.params.problems import invalid
+from weir.pipeline.params.yaml_file import read_yaml, shown
 from weir.pipeline.plan import write_plan
 from weir.pipeline.provenance import provenance
-from weir.pipeline.together import TRAINED
 from weir.pipeline.unchanged import unchanged
-from weir.training.processes import is_main_process
-
-STAGES = {**SECTION_OF, "report": "report"}
-"""Stages and the section of params.yaml from which each takes its node."""
-
-MODEL_STAGES = ("stage1", "stage2", "joint", "baseline", "distill")
-
-
-@dataclass(frozen=True)
-class Job:
-    """A stage to run: which, on which node, seed and fold, and where.
-
-    Attributes:
-        dataset: name of the dataset node; empty for a report.
-        fold: index of the held-out group; None where there are not several.
-    """
-
-    stage: str
-    name: str
-    key: str
-    seed: int
-    task: str
-    dataset: str
-    config: Config
-    inputs: dict[str, Path]
-    output: Path
-    fingerprint: str
-    input_digests: dict[str, str]
-    fold: int | None = None
-
-    @property
-    def section(self) -> str:
-        """Section of params.yaml that holds the node."""
-        return STAGES[self.stage]
+from weir.processes import is_main_process
+from weir.settings.base import Config
+from weir.settings.nodes import Report
 
 
 def prepare(
@@ -191,7 +157,7 @@ def _config(section: str, name: str, settings: Any, task: str, params: Path) -> 
 
     from weir.tasks import part
 
-    model = Report if section == "report" else part(task, "config").SECTIONS[section]
+    model = Report if section == "report" else part(task, "settings.sections").SECTIONS[section]
     try:
         return model.model_validate(settings)
     except ValidationError as error:

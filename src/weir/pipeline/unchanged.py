@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from weir.config.yaml_file import read_yaml
 from weir.errors import UserError
 from weir.pipeline.code import code_digest
+from weir.pipeline.params.yaml_file import read_yaml
 
 if TYPE_CHECKING:
+    from weir.pipeline.job import Job
     from weir.pipeline.layout import Layout
-    from weir.pipeline.runner import Job
 
 CODE = "results/code.json"
 

@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from weir.artifacts.evaluation import KINDS, MISSING, Definition, Evaluation
 from weir.errors import WeirError
-from weir.report.evaluation import KINDS, MISSING, Definition, Evaluation
 
 
 @dataclass(frozen=True)

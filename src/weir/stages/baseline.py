@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from weir.stages.model_folder import load_model, read_card, save_model
+from weir.artifacts.model_folder import load_model, read_card, save_model
+from weir.processes import leave_to_main_process
 from weir.stages.train import card_of
 from weir.tasks import part
-from weir.training.processes import leave_to_main_process
 
 if TYPE_CHECKING:
-    from weir.pipeline.paths import StagePaths
+    from weir.artifacts.stage_paths import StagePaths
     from weir.tracking.tracker import Tracker
 
 
@@ -21,9 +21,9 @@ def run(
     config: Any, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
 ) -> None:
     """Fit the node's baseline on the dataset, and on a trained model if it names one."""
-    data = part(task, "data").load(paths.inputs["data"])
+    data = part(task, "data.load").load(paths.inputs["data"])
     folder = paths.inputs.get("upstream")
-    baseline = part(task, "baseline")
+    baseline = part(task, "baselines.baseline")
     below = load_model(folder, baseline.built_on) if folder else None
     upstream = asdict(read_card(folder)) if folder else None
     card = card_of("baseline", name, task, seed, config, data, upstream=upstream)

@@ -10,24 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from weir.artifacts.model_folder import read_card
 from weir.distillation.consistency import ConsistencyObjective
-from weir.distillation.endpoint import EndpointObjective
-from weir.distillation.energy import EnergyObjective
-from weir.distillation.match_mean import MatchMeanObjective
+from weir.distillation.distributional import EnergyObjective, MatchMeanObjective
 from weir.distillation.meanflow import MeanFlowObjective
 from weir.distillation.objective import StudentObjective
 from weir.distillation.pairs import PairSet
-from weir.distillation.regression import RegressionObjective
+from weir.distillation.regression import EndpointObjective, RegressionObjective
 from weir.errors import UserError
 from weir.flows.model import FlowModel
-from weir.stages.model_folder import read_card
-from weir.stages.restore_flow import restore_flow
+from weir.stages.restore import restore_flow
 from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
 
 if TYPE_CHECKING:
-    from weir.config.nodes import Distill
-    from weir.pipeline.paths import StagePaths
+    from weir.artifacts.stage_paths import StagePaths
+    from weir.settings.nodes import Distill
     from weir.tracking.tracker import Tracker
 
 
@@ -36,7 +34,7 @@ def run(
 ) -> None:
     """Train a copy of the teacher with a step-size input; select it on held-out conditions."""
     folder = paths.inputs["upstream"]
-    data = part(task, "data").load(paths.inputs["data"])
+    data = part(task, "data.load").load(paths.inputs["data"])
     teacher = restore_flow(folder)
     queries = teacher.queries(data.split("train"))
     pairs, settings = load_pairs(paths.inputs["teacher"], queries)
@@ -51,7 +49,7 @@ def run(
             f"teacher.{config.teacher}.knots"
         )
     torch.manual_seed(seed)
-    student = part(task, "student").start(config, teacher)
+    student = part(task, "flow.student").start(config, teacher)
     training, held_out = divide(pairs, config)
     card = card_of(
         "distill",

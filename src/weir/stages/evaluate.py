@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from weir.artifacts.model_folder import ModelCard, read_card
 from weir.errors import WeirError
-from weir.stages.model_folder import ModelCard, read_card
 from weir.stages.restore import restore
 from weir.tasks import part
 from weir.training.devices import default_device
 
 if TYPE_CHECKING:
-    from weir.config.nodes import Evaluate
-    from weir.pipeline.paths import StagePaths
+    from weir.artifacts.stage_paths import StagePaths
+    from weir.settings.nodes import Evaluate
     from weir.tracking.tracker import Tracker
 
 KINDS = {"stage1": "stage1", "stage2": "teacher", "joint": "joint", "distill": "student"}
@@ -39,14 +39,16 @@ def run(
     """
     folder = paths.inputs["upstream"]
     card = read_card(folder)
-    data = part(task, "data").load(paths.inputs["data"]).to(default_device())
+    data = part(task, "data.load").load(paths.inputs["data"]).to(default_device())
     model = restore(folder).to(default_device())
     tracker.log_params({**card.lineage(), "evaluate": config.model_dump(mode="json")})
     details = paths.output / "details"
     details.mkdir()
     torch.manual_seed(seed)
     label = f"evaluate {paths.key}"
-    result = part(task, "evaluation").evaluate(model, data, config, details, seed=seed, label=label)
+    result = part(task, "evaluation.evaluate").evaluate(
+        model, data, config, details, seed=seed, label=label
+    )
     if not (paths.output / CURVE).exists():
         raise WeirError(f"{label}: the evaluation of task {task} wrote no {CURVE}")
     document = {

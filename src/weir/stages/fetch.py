@@ -22,9 +22,9 @@ import requests
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from weir.config.source import Bundled, Files
-from weir.digest import file_digest
 from weir.errors import UserError
+from weir.files import file_digest
+from weir.settings.source import Bundled, Files
 from weir.tasks import part
 
 MIRROR = "WEIR_DATA_MIRROR"
@@ -69,10 +69,10 @@ def run(
         names = list(source.hashes)
     elif isinstance(source, Bundled):
         origin = f"bundled {source.bundled}"
-        names = part(config.task, "bundled").write(source.bundled, paths.output)
+        names = part(config.task, "simulation.bundled").write(source.bundled, paths.output)
     else:
         origin = "simulator"
-        names = part(config.task, "simulate").simulate(source.simulator, paths.output)
+        names = part(config.task, "simulation.simulate").simulate(source.simulator, paths.output)
     write_source(paths.output, origin, names)
 
 

@@ -10,7 +10,7 @@ from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
 
 if TYPE_CHECKING:
-    from weir.pipeline.paths import StagePaths
+    from weir.artifacts.stage_paths import StagePaths
     from weir.tracking.tracker import Tracker
 
 
@@ -18,8 +18,8 @@ def run(
     config: Any, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
 ) -> None:
     """Train the node's two-stage model on the dataset of `paths.inputs["data"]`."""
-    data = part(task, "data").load(paths.inputs["data"])
-    stage = part(task, "joint")
+    data = part(task, "data.load").load(paths.inputs["data"])
+    stage = part(task, "flow.joint")
     card = card_of("joint", name, task, seed, config, data)
     torch.manual_seed(seed)
     model = stage.build(card)

@@ -35,4 +35,6 @@ def run(
         UserError: the data is not usable as the node describes it; one line.
     """
     del tracker, name, task, seed  # What was repaired is in the processed folder itself.
-    part(config.task, "preprocess").preprocess(config, paths.inputs["raw"], paths.output)
+    part(config.task, "preprocessing.preprocess").preprocess(
+        config, paths.inputs["raw"], paths.output
+    )

@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weir.artifacts.evaluation import Evaluation, load_evaluation
 from weir.errors import UserError
-from weir.report.evaluation import Evaluation, load_evaluation
-from weir.report.figure import standalone
-from weir.report.page import Context, render, slug
-from weir.report.plan import PlanGraph
-from weir.report.scores import scores, scores_text
+from weir.report.drawing.figure import standalone
+from weir.report.graph.nodes import PlanGraph
+from weir.report.page.page import Context, render, slug
+from weir.report.page.scores import scores, scores_text
 from weir.tasks import part
 
 if TYPE_CHECKING:
-    from weir.config.nodes import Report
-    from weir.pipeline.paths import StagePaths
+    from weir.artifacts.stage_paths import StagePaths
+    from weir.settings.nodes import Report
     from weir.tracking.tracker import Tracker
 
 COMMAND = "snakemake --cores all"
@@ -33,7 +33,7 @@ def run(
     machine = ", ".join(
         [*hardware["gpus"], f"{hardware['cores']} cores of {hardware['processor']}"]
     )
-    tasks = {item: part(item, "figures") for item in {run.task for run in evaluations}}
+    tasks = {item: part(item, "figures.figures") for item in {run.task for run in evaluations}}
     preset = config.preset or config.scores or "NAME"
     context = Context(
         command=COMMAND,

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from weir.stages.model_folder import save_model
+from weir.artifacts.model_folder import save_model
+from weir.processes import leave_to_main_process
 from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
-from weir.training.processes import leave_to_main_process
 
 if TYPE_CHECKING:
-    from weir.pipeline.paths import StagePaths
+    from weir.artifacts.stage_paths import StagePaths
     from weir.tracking.tracker import Tracker
 
 
@@ -23,8 +23,8 @@ def run(
 
     A model without an objective is complete once it is prepared.
     """
-    data = part(task, "data").load(paths.inputs["data"])
-    stage = part(task, "stage1")
+    data = part(task, "data.load").load(paths.inputs["data"])
+    stage = part(task, "representation.stage1")
     card = card_of("stage1", name, task, seed, config, data)
     torch.manual_seed(seed)
     model = stage.build(card)

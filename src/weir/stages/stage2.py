@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from weir.stages.model_folder import load_model, read_card
+from weir.artifacts.model_folder import load_model, read_card
 from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
 
 if TYPE_CHECKING:
-    from weir.pipeline.paths import StagePaths
+    from weir.artifacts.stage_paths import StagePaths
     from weir.tracking.tracker import Tracker
 
 
@@ -20,9 +20,9 @@ def run(
     config: Any, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
 ) -> None:
     """Train the node's flow on the model of `paths.inputs["upstream"]`."""
-    data = part(task, "data").load(paths.inputs["data"])
-    stage = part(task, "stage2")
-    stage1 = load_model(paths.inputs["upstream"], part(task, "stage1").build)
+    data = part(task, "data.load").load(paths.inputs["data"])
+    stage = part(task, "flow.stage2")
+    stage1 = load_model(paths.inputs["upstream"], part(task, "representation.stage1").build)
     upstream = asdict(read_card(paths.inputs["upstream"]))
     card = card_of("stage2", name, task, seed, config, data, upstream=upstream)
     torch.manual_seed(seed)

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from weir.artifacts.model_folder import read_card
 from weir.distillation.pairs import knot_times, sample_pairs
 from weir.errors import UserError
 from weir.flows.solvers import EVALUATIONS
-from weir.stages.model_folder import read_card
-from weir.stages.restore_flow import restore_flow
+from weir.progress import Progress
+from weir.stages.restore import restore_flow
 from weir.tasks import part
 from weir.training.devices import default_device
-from weir.training.progress import Progress
 
 if TYPE_CHECKING:
-    from weir.config.nodes import Teacher
-    from weir.pipeline.paths import StagePaths
+    from weir.artifacts.stage_paths import StagePaths
+    from weir.settings.nodes import Teacher
     from weir.tracking.tracker import Tracker
 
 
@@ -42,7 +42,7 @@ def run(
             f"teacher.{name}.solver: {config.solver} chooses its own steps, so that a path has no "
             f"fixed points to store; choose {', '.join(EVALUATIONS)}"
         )
-    data = part(task, "data").load(paths.inputs["data"])
+    data = part(task, "data.load").load(paths.inputs["data"])
     model = restore_flow(folder).to(default_device())
     conditions = model.queries(data.split("train").to(default_device()))
     count = min(config.conditions or len(conditions), len(conditions))

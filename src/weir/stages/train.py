@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from weir.stages.model_folder import ModelCard, save_model
+from weir.artifacts.model_folder import ModelCard, save_model
+from weir.processes import leave_to_main_process
 from weir.training.loop import train
-from weir.training.processes import leave_to_main_process
 
 if TYPE_CHECKING:
-    from weir.config.training import Training
-    from weir.pipeline.paths import StagePaths
+    from weir.artifacts.stage_paths import StagePaths
+    from weir.settings.training import Training
     from weir.tracking.tracker import Tracker
     from weir.training.objective import DataSet, Objective
 

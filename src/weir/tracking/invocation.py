@@ -45,7 +45,7 @@ def close_invocation(root: Path, token: str, status: str = "FINISHED") -> None:
     Args:
         status: FINISHED, FAILED or KILLED.
     """
-    from weir.tracking.shipper import ensure_shipper
+    from weir.tracking.start import ensure_shipper
 
     folder = invocation_folder(root, token)
     if folder.exists():

@@ -14,13 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from weir.processes import is_main_process
 from weir.tracking.invocation import current_invocation
 from weir.tracking.journal import Ack, Journal, spool_folder
-from weir.tracking.parameters import entity_value, flatten
-from weir.tracking.shipper import ensure_shipper
+from weir.tracking.lineage import entity_value, flatten
+from weir.tracking.start import ensure_shipper
 from weir.tracking.store import URI_VARIABLE
 from weir.tracking.tracker import NullTracker
-from weir.training.processes import is_main_process
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,11 +10,9 @@ whose process was killed, and keeps what the server does not take for the next s
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -33,16 +31,17 @@ from weir.tracking.journal import (
     read_events,
     spool_folder,
 )
-from weir.tracking.store import MLFLOW_SETTINGS, Store, connect, resolve_store
+from weir.tracking.start import LOCK
+from weir.tracking.store import Store, connect, resolve_store
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
 
 POLL_SECONDS = 0.2
 BATCH_SECONDS = 2.0
 LINGER_SECONDS = 5.0
 LONGEST_RETRY = 30.0
-LOCK, STARTED, LOG = "shipper.lock", "shipper.started", "shipper.log"
 
 log = logging.getLogger("weir.tracking.shipper")
 
@@ -173,41 +172,6 @@ class Shipper:
         if not Ack.read(folder).parents and not has_children:
             shutil.rmtree(folder, ignore_errors=True)
         return False
-
-
-def ensure_shipper(root: Path) -> None:
-    """Start a shipper for a repository if none is at work."""
-    if os.environ.get("WEIR_TRACKING", "").lower() == "spool":
-        return
-    spool = spool_folder(root)
-    lock = FileLock(spool / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return
-    lock.release()
-    environment = {**MLFLOW_SETTINGS, **os.environ}
-    # Inside pytest MLflow checks its own sessions and fails on harmless ones.
-    environment.pop("PYTEST_CURRENT_TEST", None)
-    # The shipper takes its lock when its imports are done. Until then, and as long as it lives, it
-    # holds this one: of many stages that start at once one starts it.
-    started = os.open(spool / STARTED, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(started, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with (spool / LOG).open("ab") as output:
-            subprocess.Popen(
-                [sys.executable, "-m", "weir.tracking.shipper", str(root)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=output,
-                env=environment,
-                start_new_session=True,
-                pass_fds=(started,),
-            )
-    except BlockingIOError:
-        return
-    finally:
-        os.close(started)
 
 
 def main(root: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 import torch.utils.deterministic
 
 from weir.errors import UserError
-from weir.training.processes import count, started_by_slurm
+from weir.processes import count, started_by_slurm
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -20,19 +20,18 @@ from typing import TYPE_CHECKING, NoReturn
 import torch
 from torch import Tensor
 
-from weir.config.training import Training
 from weir.errors import UserError
+from weir.progress import Progress
+from weir.settings.training import Training
 from weir.training.checkpoints import Kind, checkpoint_file
 from weir.training.devices import deterministic, open_fabric
-from weir.training.exchange import Parted, is_parting
-from weir.training.finite import NonFinite, listing
+from weir.training.distributed import Parted, is_parting
 from weir.training.objective import DataSet, Objective
 from weir.training.order import mix, seed_draws
-from weir.training.progress import Progress
+from weir.training.resume import Store
 from weir.training.signals import Interrupted, StopSignals
 from weir.training.state import Means, Standing, weights
-from weir.training.stepper import FailedStep, Stepper
-from weir.training.store import Store
+from weir.training.stepper import FailedStep, NonFinite, Stepper, listing
 from weir.training.validation import Abandoned, validate
 
 if TYPE_CHECKING:

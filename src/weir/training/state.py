@@ -18,8 +18,8 @@ from weir.training.checkpoints import (
     read_checkpoint,
     read_record,
 )
-from weir.training.ema import MovingAverage
 from weir.training.objective import Objective
+from weir.training.optimizer import MovingAverage
 
 _log = logging.getLogger(__name__)
 

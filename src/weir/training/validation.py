@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from weir.training.finite import NonFinite, listing
 from weir.training.objective import DataSet, Objective
 from weir.training.order import mix, seed_draws
+from weir.training.stepper import NonFinite, listing
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

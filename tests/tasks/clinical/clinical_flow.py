@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from weir.tasks.clinical.data import ClinicalData
-from weir.tasks.clinical.flow import RecordFlow
-from weir.tasks.clinical.flow_config import MaskShares
-from weir.tasks.clinical.flow_stage2 import fit
-from weir.tasks.clinical.grid import Grid
-from weir.tasks.clinical.masks import Masks
-from weir.tasks.clinical.seqsetvae import SeqSetVAE
+from weir.tasks.clinical.data.load import ClinicalData
+from weir.tasks.clinical.flow.grid import Grid
+from weir.tasks.clinical.flow.items import Masks
+from weir.tasks.clinical.flow.record_flow import RecordFlow
+from weir.tasks.clinical.flow.record_stage2 import fit
+from weir.tasks.clinical.representation.seqsetvae import SeqSetVAE
+from weir.tasks.clinical.settings.flow import MaskShares
 
 BINS = 8
 

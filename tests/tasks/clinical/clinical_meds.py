@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from weir.tasks.clinical.data import ClinicalData, load
-from weir.tasks.clinical.dataset_config import ClinicalDataset
-from weir.tasks.clinical.preprocess import preprocess
+from weir.tasks.clinical.data.load import ClinicalData, load
+from weir.tasks.clinical.preprocessing.preprocess import preprocess
+from weir.tasks.clinical.settings.dataset import ClinicalDataset
 
 START = pd.Timestamp("2020-01-01")
 

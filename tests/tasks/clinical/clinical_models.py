@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weir.stages.model_folder import ModelCard
-from weir.tasks.clinical import stage1
-from weir.tasks.clinical.data import ClinicalData
-from weir.tasks.clinical.records import Records
-from weir.tasks.clinical.seqsetvae import SeqSetVAE
-from weir.tasks.clinical.stage1_config import ClinicalStage1
+from weir.artifacts.model_folder import ModelCard
+from weir.tasks.clinical.data.load import ClinicalData
+from weir.tasks.clinical.data.records import Records
+from weir.tasks.clinical.representation import stage1
+from weir.tasks.clinical.representation.seqsetvae import SeqSetVAE
+from weir.tasks.clinical.settings.models import ClinicalStage1
 
 SMALL: dict[str, Any] = {"width": 16, "d_latent": 6, "knots": 5, "heads": 2, "dropout": 0.0}
 

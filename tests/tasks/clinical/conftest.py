@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from clinical_meds import Meds, cohort, run_preprocess
 
-from weir.tasks.clinical.data import ClinicalData, load
+from weir.tasks.clinical.data.load import ClinicalData, load
 
 
 @pytest.fixture

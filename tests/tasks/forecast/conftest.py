@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from weir.tasks.forecast.data import ForecastData, load
-from weir.tasks.forecast.dataset_config import ForecastDataset
-from weir.tasks.forecast.preprocess import preprocess
+from weir.tasks.forecast.data.load import ForecastData, load
+from weir.tasks.forecast.preprocessing.preprocess import preprocess
+from weir.tasks.forecast.settings.dataset import ForecastDataset
 
 ROWS = 60
 SMALL: dict[str, Any] = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from weir.tasks.forecast.stage1 import ITransformer
-from weir.tasks.forecast.stage2 import ResidualFlow
-from weir.tasks.forecast.windows import WindowSet
+from weir.tasks.forecast.data.windows import WindowSet
+from weir.tasks.forecast.flow.residual_flow import ResidualFlow
+from weir.tasks.forecast.representation.itransformer import ITransformer
 
 VARIABLES, LOOKBACK, HORIZON, WIDTH = 3, 12, 8, 8
 

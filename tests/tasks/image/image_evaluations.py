@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from weir.report.evaluation import Evaluation, parse_evaluation
+from weir.artifacts.evaluation import Evaluation, parse_evaluation
 
 BETTER = {
     "energy_score": ("energy score", "lower"),

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from weir.tasks.image.data import ImageData, load
-from weir.tasks.image.dataset_config import ImageDataset
-from weir.tasks.image.preprocess import preprocess
+from weir.tasks.image.data.load import ImageData, load
+from weir.tasks.image.preprocessing.preprocess import preprocess
+from weir.tasks.image.settings.dataset import ImageDataset
 
 
 def pictures(count: int, *shape: int, seed: int = 0) -> np.ndarray:

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weir.stages.model_folder import ModelCard
-from weir.tasks.image import stage1, stage2
-from weir.tasks.image.data import ImageSet
-from weir.tasks.image.image_flow import ImageFlow
-from weir.tasks.image.score_flow import ScoreFlow
-from weir.tasks.image.stage1_config import ImageStage1
-from weir.tasks.image.stage2_config import ImageStage2
+from weir.artifacts.model_folder import ModelCard
+from weir.tasks.image.data.load import ImageSet
+from weir.tasks.image.flow import stage2
+from weir.tasks.image.flow.image_flow import ImageFlow
+from weir.tasks.image.flow.score_flow import ScoreFlow
+from weir.tasks.image.representation import stage1
+from weir.tasks.image.settings.models import ImageStage1, ImageStage2
 
 PICTURES: dict[str, Any] = {
     "task": "image",

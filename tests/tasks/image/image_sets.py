@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from weir.tasks.image.data import ImageData, ImageSet
-from weir.tasks.image.scale import Scale
-from weir.tasks.image.schema import Schema
+from weir.tasks.image.data.load import ImageData, ImageSet
+from weir.tasks.image.data.scale import Scale
+from weir.tasks.image.data.schema import Schema
 
 
 class Nearest(nn.Module):

@@ -14,19 +14,11 @@ import pytest
 import torch
 from scipy import sparse
 
-from weir.tasks.perturb.data import PerturbData, load
-from weir.tasks.perturb.dataset_config import PerturbDataset
-from weir.tasks.perturb.pca import Pca
-from weir.tasks.perturb.preprocess import preprocess
-from weir.tasks.perturb.schema import (
-    CONTROL,
-    PARTS,
-    Condition,
-    Context,
-    LibraryLaw,
-    Schema,
-)
-from weir.tasks.perturb.writing import CountsWriter, describe_folder
+from weir.tasks.perturb.data.load import PerturbData, load
+from weir.tasks.perturb.data.pca import Pca
+from weir.tasks.perturb.data.schema import CONTROL, PARTS, Condition, Context, LibraryLaw, Schema
+from weir.tasks.perturb.preprocessing.preprocess import CountsWriter, describe_folder, preprocess
+from weir.tasks.perturb.settings.dataset import PerturbDataset
 
 GENES = 40
 CONDITIONS = (

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weir.tasks.perturb.cells import Cells, CellSet, CellTable
-from weir.tasks.perturb.counts import SparseCounts
-from weir.tasks.perturb.flow import CellFlow
-from weir.tasks.perturb.vae import NBVAE
-from weir.tasks.perturb.vocabulary import Vocabulary
+from weir.tasks.perturb.data.cells import Cells, CellSet, CellTable, SparseCounts
+from weir.tasks.perturb.flow.cell_flow import CellFlow
+from weir.tasks.perturb.flow.context import Vocabulary
+from weir.tasks.perturb.representation.nb_vae import NBVAE
 
 GENES, LATENT, TECH = 12, 3, 2
 CONDITIONS = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [1.0, 2.0]])

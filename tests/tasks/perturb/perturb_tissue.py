@@ -7,19 +7,19 @@ from typing import Any
 
 import torch
 
-from weir.config.training import Training
+from weir.artifacts.model_folder import ModelCard
+from weir.settings.training import Training
 from weir.stages.fetch import write_source
-from weir.stages.model_folder import ModelCard
-from weir.tasks.perturb import stage1, stage2
-from weir.tasks.perturb.data import PerturbData, load
-from weir.tasks.perturb.dataset_config import PerturbDataset
-from weir.tasks.perturb.flow import CellFlow
-from weir.tasks.perturb.flow_config import PerturbStage2
-from weir.tasks.perturb.preprocess import preprocess
-from weir.tasks.perturb.simulate import simulate
-from weir.tasks.perturb.simulation_config import Simulation
-from weir.tasks.perturb.stage1_config import PerturbStage1
-from weir.tasks.perturb.vae import NBVAE
+from weir.tasks.perturb.data.load import PerturbData, load
+from weir.tasks.perturb.flow import stage2
+from weir.tasks.perturb.flow.cell_flow import CellFlow
+from weir.tasks.perturb.preprocessing.preprocess import preprocess
+from weir.tasks.perturb.representation import stage1
+from weir.tasks.perturb.representation.nb_vae import NBVAE
+from weir.tasks.perturb.settings.dataset import PerturbDataset
+from weir.tasks.perturb.settings.models import PerturbStage1, PerturbStage2
+from weir.tasks.perturb.settings.simulator import Simulation
+from weir.tasks.perturb.simulation.simulate import simulate
 from weir.training.loop import train
 
 SHORT = Training(steps=400, batch_size=128, learning_rate=5e-3, validate_every=400)

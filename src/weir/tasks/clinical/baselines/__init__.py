@@ -25,19 +25,17 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from weir.tasks.clinical.baselines.boosting import Boosted
-from weir.tasks.clinical.baselines.constants import MeanRate, Oracle
+from weir.tasks.clinical.baselines.constants import Fitted, MeanRate, Oracle
 from weir.tasks.clinical.baselines.filling import LastValue, MeanByHour
-from weir.tasks.clinical.baselines.fitted import Fitted
 from weir.tasks.clinical.baselines.gaussian_process import GaussianProcess
 from weir.tasks.clinical.baselines.gru_d import GRUD, GRUDObjective
 from weir.tasks.clinical.baselines.logistic import Logistic
 from weir.tasks.clinical.baselines.stacked import Stacked
-from weir.tasks.clinical.baselines.trees import Trees
-from weir.tasks.clinical.grid import grid_of
+from weir.tasks.clinical.baselines.trees import Boosted, Trees
+from weir.tasks.clinical.flow.grid import grid_of
 
 if TYPE_CHECKING:
-    from weir.tasks.clinical.baseline_config import ClinicalBaseline
+    from weir.tasks.clinical.settings.baseline import ClinicalBaseline
 
 __all__ = [
     "GRUD",

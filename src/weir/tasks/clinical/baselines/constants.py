@@ -1,20 +1,52 @@
-"""Yardsticks that look at no event: the outcome's rate, and the simulator's known risk."""
+"""Yardsticks that look at no event: the outcome's rate, and the simulator's known risk.
+
+What the evaluation of risks asks of a model.
+
+What baselines share: a risk, and a state that fitting sizes.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from weir.errors import UserError
-from weir.tasks.clinical import law
-from weir.tasks.clinical.baselines.fitted import Fitted
+from weir.networks.fitted import Held
+from weir.tasks.clinical.data.records import Records
+from weir.tasks.clinical.simulation import law
 
 if TYPE_CHECKING:
-    from weir.tasks.clinical.data import ClinicalData
-    from weir.tasks.clinical.records import Records, RecordSet
+    from weir.tasks.clinical.data.load import ClinicalData
+    from weir.tasks.clinical.data.records import Records, RecordSet
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """A model that predicts the outcome."""
+
+    def risk(self, records: Records) -> Tensor:
+        """Logit of the outcome's probability, `[record]`."""
+        ...
+
+
+def predicts_risk(model: nn.Module) -> bool:
+    """Whether a model predicts the outcome; one of stage 1 does so only with an outcome head."""
+    return isinstance(model, Predictor) and bool(getattr(model, "has_head", True))
+
+
+class Fitted(Held):
+    """A baseline whose buffers take their shapes from the data, or from saved weights."""
+
+    def fit(self, data: ClinicalData, seed: int) -> None:
+        """Take what is needed from the training records."""
+        raise NotImplementedError
+
+    def risk(self, records: Records) -> Tensor:
+        """Logit of the outcome's probability, `[record]` float32."""
+        raise NotImplementedError
 
 
 class MeanRate(Fitted):

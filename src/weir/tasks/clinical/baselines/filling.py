@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from weir.tasks.clinical.baselines.fitted import Fitted
-from weir.tasks.clinical.filled import Filled
-from weir.tasks.clinical.grid import Grid, carry_forward, merge, tally
-from weir.tasks.clinical.masks import by_code
+from weir.tasks.clinical.baselines.constants import Fitted
+from weir.tasks.clinical.flow.filling import Filled
+from weir.tasks.clinical.flow.grid import Grid, carry_forward, merge, tally
+from weir.tasks.clinical.flow.items import by_code
 
 if TYPE_CHECKING:
-    from weir.tasks.clinical.data import ClinicalData
-    from weir.tasks.clinical.grid import BinEvents
-    from weir.tasks.clinical.records import Records
+    from weir.tasks.clinical.data.load import ClinicalData
+    from weir.tasks.clinical.data.records import Records
+    from weir.tasks.clinical.flow.grid import BinEvents
 
 MOST_AGE = 8
 """Bins after which errors of a carried value are told apart no more."""
@@ -110,7 +110,7 @@ class FillBaseline(Fitted):
         solver: str | None = None,
         generator: torch.Generator | None = None,
     ) -> Filled:
-        """See `weir.tasks.clinical.filled.Filler.fill`."""
+        """See `weir.tasks.clinical.flow.filling.Filler.fill`."""
         grid = self.grid
         inside = grid.inside(records.end)[..., None]
         hidden = by_code(hidden, self.codes + 1)[..., 1:] & inside

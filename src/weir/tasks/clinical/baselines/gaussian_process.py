@@ -11,7 +11,7 @@ from torch import Tensor
 from weir.tasks.clinical.baselines.filling import FillBaseline
 
 if TYPE_CHECKING:
-    from weir.tasks.clinical.grid import BinEvents
+    from weir.tasks.clinical.flow.grid import BinEvents
 
 RECORDS = 96
 """Training records with at least two values that a code's kernel is fitted to."""

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from weir.tasks.clinical.baselines.fitted import Fitted
-from weir.tasks.clinical.grid import Grid, carry_forward, merge, tally
-from weir.tasks.clinical.member_head import first_logit
-from weir.tasks.clinical.risk_objective import RiskObjective
+from weir.tasks.clinical.baselines.constants import Fitted
+from weir.tasks.clinical.flow.grid import Grid, carry_forward, merge, tally
+from weir.tasks.clinical.representation.member_head import first_logit
+from weir.tasks.clinical.representation.stage1 import RiskObjective
 
 if TYPE_CHECKING:
-    from weir.tasks.clinical.data import ClinicalData
-    from weir.tasks.clinical.records import Records
+    from weir.tasks.clinical.data.load import ClinicalData
+    from weir.tasks.clinical.data.records import Records
 
 FAR = 5.0
 """Values are clipped at this many standard deviations."""

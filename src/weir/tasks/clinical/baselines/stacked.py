@@ -9,15 +9,14 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from weir.errors import UserError
-from weir.tasks.clinical.baselines.fitted import Fitted
+from weir.tasks.clinical.baselines.constants import Fitted, predicts_risk
+from weir.tasks.clinical.baselines.logistic import features
 from weir.tasks.clinical.baselines.trees import Trees
-from weir.tasks.clinical.features import features
-from weir.tasks.clinical.predictor import predicts_risk
 
 if TYPE_CHECKING:
-    from weir.tasks.clinical.baseline_config import Boosting
-    from weir.tasks.clinical.data import ClinicalData
-    from weir.tasks.clinical.records import Records, RecordSet
+    from weir.tasks.clinical.data.load import ClinicalData
+    from weir.tasks.clinical.data.records import Records, RecordSet
+    from weir.tasks.clinical.settings.baseline import Boosting
 
 SHARES = 100
 """Steps in which the model's share is tried from 0 to 1."""

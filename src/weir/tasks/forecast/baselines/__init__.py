@@ -25,7 +25,7 @@ from weir.tasks.forecast.baselines.around_point import BootstrapResidual, Gaussi
 from weir.tasks.forecast.baselines.dlinear import DLinear, DLinearObjective
 from weir.tasks.forecast.baselines.oracle import Oracle
 from weir.tasks.forecast.baselines.seasonal_naive import SeasonalNaive
-from weir.tasks.forecast.schema import Schema
+from weir.tasks.forecast.data.schema import Schema
 
 __all__ = [
     "BootstrapResidual",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weir.tasks.forecast.windows import Windows
+from weir.tasks.forecast.data.windows import Windows
 from weir.training.objective import Objective
 
 KERNEL = 25

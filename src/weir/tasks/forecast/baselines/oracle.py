@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weir.tasks.forecast.schema import Scaler
-from weir.tasks.forecast.simulate import WEEK, Law, Truth
+from weir.tasks.forecast.data.schema import Scaler
+from weir.tasks.forecast.simulation.simulate import WEEK, Law, Truth
 
 
 class Oracle(nn.Module):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from weir.tasks.forecast.baselines.residuals import residuals
-from weir.tasks.forecast.windows import WindowSet
+from weir.tasks.forecast.baselines.around_point import residuals
+from weir.tasks.forecast.data.windows import WindowSet
 
 LEVELS = 200
 """Equal parts into which quantiles cut the residuals of each step and variable."""

@@ -16,11 +16,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from weir.tasks.image.baselines.fitted import Fitted
-from weir.tasks.image.baselines.gaussians import Gaussians
-from weir.tasks.image.baselines.training_images import TrainingImages
+from weir.tasks.image.baselines.gaussians import Gaussians, TrainingImages
 
 if TYPE_CHECKING:
-    from weir.tasks.image.baseline_config import ImageBaseline
+    from weir.tasks.image.settings.baseline import ImageBaseline
 
 __all__ = ["Fitted", "Gaussians", "TrainingImages", "build"]
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from weir.networks.held import Held
-from weir.tasks.image.scale import Scale
+from weir.networks.fitted import Held
+from weir.tasks.image.data.scale import Scale
 
 if TYPE_CHECKING:
-    from weir.tasks.image.data import ImageData, Images
+    from weir.tasks.image.data.load import ImageData, Images
 
 
 class Fitted(Held):

@@ -24,10 +24,9 @@ from torch import nn
 
 from weir.tasks.perturb.baselines.ceilings import Oracle, SplitHalf
 from weir.tasks.perturb.baselines.fitted import Fitted
-from weir.tasks.perturb.baselines.latent_delta import LatentDelta
 from weir.tasks.perturb.baselines.linear import Linear
 from weir.tasks.perturb.baselines.pools import MatchingMean, NearestGroup, PerturbedMean
-from weir.tasks.perturb.baselines.shifts import Additive, DeltaPca, NoChange
+from weir.tasks.perturb.baselines.shifts import Additive, DeltaPca, LatentDelta, NoChange
 
 __all__ = [
     "Additive",

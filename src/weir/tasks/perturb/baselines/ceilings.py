@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from weir.tasks.perturb.baselines.fitted import Fitted
-from weir.tasks.perturb.law import Law
+from weir.tasks.perturb.simulation.law import Law
 
 if TYPE_CHECKING:
-    from weir.tasks.perturb.cells import Cells, CellSet
-    from weir.tasks.perturb.data import PerturbData
-    from weir.tasks.perturb.responder import Generated
+    from weir.tasks.perturb.data.cells import Cells, CellSet
+    from weir.tasks.perturb.data.load import PerturbData
+    from weir.tasks.perturb.flow.responder import Generated
 
 
 class Ceiling(Fitted):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Self
 import torch
 from torch import Tensor
 
+from weir.tasks.perturb.baselines.fitted import Profiles, profiles
 from weir.tasks.perturb.baselines.shifts import Shift
-from weir.tasks.perturb.expression import log_normalise
-from weir.tasks.perturb.profiles import Profiles, profiles
+from weir.tasks.perturb.representation.cell_code import log_normalise
 
 if TYPE_CHECKING:
-    from weir.tasks.perturb.data import PerturbData
+    from weir.tasks.perturb.data.load import PerturbData
 
 MAIN = (1.0, 10.0, 100.0)
 """Prior variances of a perturbation's own effect, in units of the residual's."""

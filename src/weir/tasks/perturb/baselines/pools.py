@@ -1,4 +1,7 @@
-"""Baselines that hand out training cells: perturbed mean, matching mean and nearest group."""
+"""Baselines that hand out training cells: perturbed mean, matching mean and nearest group.
+
+Handing out cells evenly.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,24 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch import Tensor
 
-from weir.tasks.perturb.baselines.compose import compose, distinct
-from weir.tasks.perturb.baselines.fitted import Fitted
-from weir.tasks.perturb.counts import SparseCounts
-from weir.tasks.perturb.deal import deal
-from weir.tasks.perturb.expression import log_normalise
-from weir.tasks.perturb.profiles import profiles
-from weir.tasks.perturb.responder import Generated
+from weir.tasks.perturb.baselines.fitted import Fitted, profiles
+from weir.tasks.perturb.baselines.shifts import compose, distinct
+from weir.tasks.perturb.data.cells import SparseCounts
+from weir.tasks.perturb.flow.responder import Generated
+from weir.tasks.perturb.representation.cell_code import log_normalise
 
 if TYPE_CHECKING:
-    from weir.tasks.perturb.cells import Cells, CellSet
-    from weir.tasks.perturb.data import PerturbData
+    from weir.tasks.perturb.data.cells import Cells, CellSet
+    from weir.tasks.perturb.data.load import PerturbData
+
+
+def deal(of: int, count: int, generator: torch.Generator | None) -> Tensor:
+    """`[count]` items below `of` in random order, each as often as any other, give or take one."""
+    device = "cpu" if generator is None else generator.device
+    rounds = -(-count // of)
+    order = [torch.randperm(of, generator=generator, device=device) for _ in range(rounds)]
+    return torch.cat(order)[:count]
+
 
 POOL = 20_000
 """Training cells kept at most, shared by all groups alike."""

@@ -1,0 +1,46 @@
+"""A job: one stage on one node, seed and fold, with the table of stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from weir.pipeline.code import SECTION_OF
+from weir.settings.base import Config
+
+STAGES = {**SECTION_OF, "report": "report"}
+"""Stages and the section of params.yaml from which each takes its node."""
+
+MODEL_STAGES = ("stage1", "stage2", "joint", "baseline", "distill")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage to run: which, on which node, seed and fold, and where.
+
+    Attributes:
+        dataset: name of the dataset node; empty for a report.
+        fold: index of the held-out group; None where there are not several.
+    """
+
+    stage: str
+    name: str
+    key: str
+    seed: int
+    task: str
+    dataset: str
+    config: Config
+    inputs: dict[str, Path]
+    output: Path
+    fingerprint: str
+    input_digests: dict[str, str]
+    fold: int | None = None
+
+    @property
+    def section(self) -> str:
+        """Section of params.yaml that holds the node."""
+        return STAGES[self.stage]
+
+
+TRAINED = ("stage1", "stage2", "joint", "baseline", "distill")
+"""Stages that several processes share; all others compute as one."""

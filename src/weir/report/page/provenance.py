@@ -1,0 +1,44 @@
+"""Where numbers come from: what all runs share, and what is each run's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weir.artifacts.evaluation import Evaluation
+
+
+def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Leaves of nested mappings as (dotted key, value); a list is one leaf."""
+    if isinstance(value, Mapping):
+        return [
+            leaf
+            for key, inner in value.items()
+            for leaf in flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if isinstance(value, list | tuple):
+        value = ", ".join(str(item) for item in value)
+    return [(prefix, value)]
+
+
+def facts(
+    evaluations: Sequence[Evaluation],
+) -> tuple[list[tuple[str, Any]], list[tuple[Evaluation, dict[str, Any]]]]:
+    """Split provenance into facts that every run has alike, and a row of the others per run."""
+    flat = [dict(flatten(run.provenance)) for run in evaluations]
+    shared = {
+        key: value
+        for key, value in (flat[0] if flat else {}).items()
+        if all(key in row and row[key] == value for row in flat)
+    }
+    own = [
+        (run, {key: value for key, value in row.items() if key not in shared})
+        for run, row in zip(evaluations, flat, strict=True)
+    ]
+    own.sort(key=lambda pair: (pair[0].dataset, pair[0].name))
+    return list(shared.items()), own
+
+
+def run_columns(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Columns of the table of runs, in the order in which provenance first names them."""
+    return list(dict.fromkeys(key for _, row in facts(evaluations)[1] for key in row))

@@ -1,0 +1,37 @@
+"""Stage 2 of the clinical task, whichever model a node asks for."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from weir.tasks.clinical.flow import record_stage2 as flow_stage2
+from weir.tasks.clinical.heads import head as heads
+
+if TYPE_CHECKING:
+    from weir.artifacts.model_folder import ModelCard
+    from weir.tasks.clinical.data.records import RecordSet
+    from weir.tasks.clinical.flow.record_flow import RecordFlow
+    from weir.tasks.clinical.heads.head import OutcomeHead
+    from weir.tasks.clinical.representation.seqsetvae import SeqSetVAE
+    from weir.tasks.clinical.settings.models import ClinicalStage2
+    from weir.training.objective import Objective
+
+MODELS: dict[str, ModuleType] = {"flow": flow_stage2, "head": heads}
+
+
+def build(card: ModelCard) -> RecordFlow | OutcomeHead:
+    """An untrained model of the kind and shape that a card states, with its first stage."""
+    return MODELS[card.config["model"]].build(card)
+
+
+def prepare(
+    model: RecordFlow | OutcomeHead, config: ClinicalStage2, data: RecordSet, vae: SeqSetVAE
+) -> None:
+    """Put in the trained first stage and fit what has a closed form to the training records."""
+    MODELS[config.model].prepare(model, config, data, vae)
+
+
+def objective(config: ClinicalStage2, model: RecordFlow | OutcomeHead) -> Objective:
+    """What the model minimises."""
+    return MODELS[config.model].objective(config, model)

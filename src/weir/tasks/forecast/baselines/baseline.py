@@ -1,0 +1,81 @@
+"""Fitting a baseline node, and building one from its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+from torch import nn
+
+from weir.errors import UserError
+from weir.tasks.forecast import baselines
+from weir.tasks.forecast.baselines import DLinearObjective, Head, Oracle
+from weir.tasks.forecast.data.schema import Schema
+from weir.tasks.forecast.representation import stage1
+from weir.tasks.forecast.simulation.simulate import Law
+from weir.training.loop import train
+
+if TYPE_CHECKING:
+    from weir.artifacts.model_folder import ModelCard
+    from weir.tasks.forecast.data.load import ForecastData
+    from weir.tasks.forecast.settings.baseline import ForecastBaseline
+    from weir.training.loop import Log
+
+
+built_on = stage1.build
+"""What a baseline may be built on: a model of stage 1."""
+
+
+def build(card: ModelCard) -> nn.Module:
+    """An unfitted baseline of the shape that a model's card states.
+
+    Raises:
+        UserError: the seasonal naive forecast needs more history than the dataset gives.
+    """
+    schema = TypeAdapter(Schema).validate_python(card.schema)
+    if card.config["method"] == "seasonal_naive" and (schema.cycle or 1) > schema.lookback:
+        raise UserError(
+            f"datasets.{card.dataset}: a cycle of {schema.cycle} rows does not fit into a lookback "
+            f"of {schema.lookback}; raise lookback, lower cycle, or remove baseline.{card.name}"
+        )
+    backbone = stage1.build(card.parent()) if card.upstream else None
+    return baselines.build(card.config["method"], schema, backbone)
+
+
+def fit(
+    model: nn.Module,
+    config: ForecastBaseline,
+    data: ForecastData,
+    backbone: nn.Module | None,
+    *,
+    seed: int,
+    checkpoints: Path,
+    log: Log,
+) -> list[dict[str, Any]]:
+    """Fit a baseline on the training windows; returns the history of training, if there was any.
+
+    Raises:
+        UserError: an oracle is asked for, but the data is not simulated.
+    """
+    windows = data.split("train")
+    history: list[dict[str, Any]] = []
+    if isinstance(model, Oracle):
+        model.fit(Law.load(data.folder))
+        return history
+    if backbone is not None:
+        inner = model.backbone if isinstance(model, Head) else model.forecaster
+        inner.load_state_dict(backbone.state_dict())
+    if config.method == "dlinear":
+        history = train(
+            DLinearObjective(model.forecaster.requires_grad_(True)),
+            windows,
+            data.split("validation"),
+            config.training,
+            seed=seed,
+            checkpoints=checkpoints,
+            log=log,
+            label=f"dlinear seed {seed}",
+        ).history
+    model.eval().requires_grad_(False).fit(windows)
+    return history

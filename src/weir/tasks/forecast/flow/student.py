@@ -1,0 +1,24 @@
+"""Students of forecasting: the teacher's network with a step size as a further input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from weir.tasks.forecast.flow import joint, stage2
+
+if TYPE_CHECKING:
+    from weir.artifacts.model_folder import ModelCard
+    from weir.settings.nodes import Distill
+    from weir.tasks.forecast.flow.residual_flow import ResidualFlow
+
+
+def build(card: ModelCard) -> ResidualFlow:
+    """An untrained student of the shape of the teacher that its card names."""
+    teacher = card.parent()
+    module = stage2 if teacher.section == "stage2" else joint
+    return module.build(teacher).as_student()
+
+
+def start(config: Distill, teacher: ResidualFlow) -> ResidualFlow:
+    """The student that a node trains: a copy of its teacher."""
+    return teacher.as_student()

@@ -1,0 +1,52 @@
+"""Fitting a baseline node, and building one from its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from weir.tasks.perturb import baselines
+from weir.tasks.perturb.representation import stage1
+
+if TYPE_CHECKING:
+    from weir.artifacts.model_folder import ModelCard
+    from weir.tasks.perturb.data.load import PerturbData
+    from weir.tasks.perturb.settings.scoring import PerturbBaseline
+    from weir.training.loop import Log
+
+
+built_on = stage1.build
+"""What a baseline may be built on: a model of stage 1."""
+
+
+def build(card: ModelCard) -> baselines.Fitted:
+    """An unfitted baseline of the kind that a model's card states."""
+    return baselines.build(
+        card.config["method"],
+        card.schema["scale"],
+        shift=card.config["shift"],
+        vae=stage1.build(card.parent()) if card.upstream else None,
+    )
+
+
+def fit(
+    model: baselines.Fitted,
+    config: PerturbBaseline,
+    data: PerturbData,
+    vae: nn.Module | None,
+    *,
+    seed: int,
+    checkpoints: Path,
+    log: Log,
+) -> list[dict[str, Any]]:
+    """Fit a baseline on the training cells; there is no history of training.
+
+    Raises:
+        UserError: an oracle is asked for, but the data is not simulated.
+    """
+    if vae is not None:
+        model.vae.load_state_dict(vae.state_dict())
+    model.eval().requires_grad_(False).fit(data)
+    return []
