@@ -205,7 +205,7 @@ def flow(threads: int, batch: int, repeats: int) -> dict[str, float]:
 
 
 def generation(steps: int, *, keep_noise: bool) -> Callable[[int, int, int], dict[str, float]]:
-    """Cells edited in Euler steps, with their count noise carried over or drawn anew."""
+    """Cells edited in Euler steps, with their count noise carried over or drawn again."""
 
     def part(threads: int, batch: int, repeats: int) -> dict[str, float]:
         cells = made_up_cells(2048)

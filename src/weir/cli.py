@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         reason = error.strerror or str(error)
-        return _fail(f"{where}{reason}; mend that and run the command again", 2, options.debug)
+        return _fail(f"{where}{reason}; fix that and run the command again", 2, options.debug)
     except Exception as error:
         what = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return _fail(f"a fault of Weir: {what}; add --debug for the traceback", 1, options.debug)
@@ -165,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
         help="leave such cells out instead of refusing the file; may be repeated",
     )
 
-    command = add("risk", "risk", "foretell the outcome of a MEDS folder's patients")
+    command = add("risk", "risk", "predict the outcome of a MEDS folder's patients")
     command.add_argument("model", type=Path, help="model folder, such as results/stage1/x-s0")
     command.add_argument("meds", type=Path, help="MEDS folder; neither labels nor splits needed")
     command.add_argument(
@@ -183,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("ui", "ui", "open the MLflow UI of this repository on loopback")
     command.add_argument("--port", type=int, default=5000, help="default: 5000, or the next free")
 
-    add("doctor", "doctor", "check the installation, and say how to mend what is amiss")
+    add("doctor", "doctor", "check the installation, and say how to fix what is amiss")
     tracking = commands.add_parser("tracking", help="the tracking store").add_subparsers(
         metavar="action", required=True
     )

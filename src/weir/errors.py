@@ -1,4 +1,9 @@
-"""The two kinds of failure: the user's (exit code 2) and ours (exit code 1)."""
+"""The two kinds of failure: the user's (exit code 2) and Weir's own (exit code 1); hints in messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class WeirError(Exception):
@@ -8,6 +13,18 @@ class WeirError(Exception):
 
 
 class UserError(WeirError):
-    """Bad input: the message says what is wrong, where, and how to mend it."""
+    """Bad input: the message says what is wrong, where, and how to fix it."""
 
     exit_code = 2
+
+
+def suggest(word: str, known: Iterable[object]) -> str:
+    """ "did you mean ...?" for the nearest known word, else the known words."""
+    known = [str(item) for item in known]
+    close = get_close_matches(str(word), known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    if not known:
+        return "there is none yet"
+    listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+    return f"known: {listed}"

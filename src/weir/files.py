@@ -58,7 +58,7 @@ def whole_output(path: Path, file: str | None = None) -> Iterator[Path]:
         lock = os.open(temporary, os.O_RDONLY)
     except OSError as error:
         raise UserError(
-            f"{path.parent}: cannot be written to ({error.strerror}); free space or mend its "
+            f"{path.parent}: cannot be written to ({error.strerror}); free space or fix its "
             "permissions, then run the stage again"
         ) from error
     try:

@@ -1,4 +1,4 @@
-"""`weir doctor` on DVC's cache, remotes and locks: one line each, and how to mend it."""
+"""`weir doctor` on DVC's cache, remotes and locks: one line each, and how to fix it."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def test_files_that_the_group_cannot_read_are_counted(root: Path, tmp_path: Path
     (cache / "runs/ab").chmod(0o2700)
     (cache / "runs").chmod(0o2775)
     (line,) = findings(root)
-    mend = line.partition("`")[2].partition("`")[0]
+    fix = line.partition("`")[2].partition("`")[0]
     assert "cannot read 2 files or folders" in line
-    subprocess.run(mend, shell=True, check=True)
+    subprocess.run(fix, shell=True, check=True)
     assert findings(root) == []
 
 

@@ -231,7 +231,7 @@ def nothing(table: anndata.AnnData) -> None:
         (empty_cell, [], "it has no counts (1 such cells); pass --drop empty_cells"),
         (same_gene, [], "stands twice"),
         (other_genes, ["--fill-missing"], "pass --gene-names"),
-        (no_label, [], "has no value (1 such cells); mend them or pass --drop missing"),
+        (no_label, [], "has no value (1 such cells); fix them or pass --drop missing"),
         (no_column, [], "obs has no column 'batch'"),
         (no_column, [], "pass --obs batch=NAME, or batch= if there is none"),
         (no_controls, [], "no cell is a control"),

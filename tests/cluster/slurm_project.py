@@ -46,7 +46,7 @@ report:
   all: {title: Test}
 """
 )
-MENDED = (BROKEN, TRAINING)
+Fixed = (BROKEN, TRAINING)
 """What to replace in params.yaml."""
 
 SITE = """\

@@ -120,11 +120,11 @@ def test_a_run_cache_pushed_with_a_closed_umask_is_found(
     ada.run("dvc", "push", "--quiet", "--run-cache")
     text = ben.run("weir", "doctor", ok=False)
     (line,) = [line for line in text.splitlines() if "group cannot" in line]
-    mend = line.partition("`")[2].partition("`")[0]
-    assert ada.member.name in line and mend.startswith("find ")
+    fix = line.partition("`")[2].partition("`")[0]
+    assert ada.member.name in line and fix.startswith("find ")
     assert "umask 077" in ada.run("weir", "doctor", ok=False)
 
-    ada.run("sh", "-c", mend)
+    ada.run("sh", "-c", fix)
     assert f"ok   dvc        remote store {remote} (default), shared" in ben.run("weir", "doctor")
     fresh = Clone(ben.member, origin, ben.member.home / "fresh")
     fresh.type("dvc remote add --default store", site=site)

@@ -1,7 +1,7 @@
 """What can happen to jobs on a cluster, happens: one run of a pipeline in which most of it does.
 
 All of it is one invocation of `snakemake --profile slurm`, disturbed while it runs, and a second
-one after a job's settings were mended, whose process is killed. The tests look at what came of it.
+one after a job's settings were fixed, whose process is killed. The tests look at what came of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from checkout import REPOSITORY
 from slurm_cluster import Cluster
-from slurm_project import MENDED, Job, Project, kill, make_project, slurm, until
+from slurm_project import Fixed, Job, Project, kill, make_project, slurm, until
 
 pytestmark = pytest.mark.cluster
 
@@ -126,11 +126,11 @@ def _disturb(name: str, project: Project) -> None:
 
 
 @pytest.fixture(scope="module")
-def mended(storm: Storm, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The next run, after the settings of the failed job were mended; its first process is killed
+def fixed(storm: Storm, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The next run, after the settings of the failed job were fixed; its first process is killed
     while that job trains, and another one started."""
-    base, project = tmp_path_factory.mktemp("mended"), storm.project
-    project.edit("params.yaml", *MENDED)
+    base, project = tmp_path_factory.mktemp("fixed"), storm.project
+    project.edit("params.yaml", *Fixed)
     head = project.start(base / "killed.txt")
     until("it trains", lambda: project.training("broken-s0"))
     project.freeze("broken")
@@ -248,22 +248,22 @@ def test_a_second_snakemake_is_refused_and_told_whose_lock_it_is(storm: Storm) -
 
 
 def test_jobs_of_a_killed_snakemake_are_waited_for_and_not_done_twice(
-    mended: Run, storm: Storm
+    fixed: Run, storm: Storm
 ) -> None:
-    assert mended.code == 0, mended.text
-    new = [job for job in mended.jobs if job.number > storm.jobs[-1].number]
+    assert fixed.code == 0, fixed.text
+    new = [job for job in fixed.jobs if job.number > storm.jobs[-1].number]
     assert [(job.stage, job.state) for job in new] == [
         ("stage1@broken-s0", "COMPLETED"),
         ("evaluate@broken-s0", "COMPLETED"),
     ]
     line = "waiting for jobs that an earlier snakemake has left in the queue: stage1@broken-s0; "
-    assert line in mended.text
-    ends = [run[-1]["status"] for run in mended.project.journals("stage1@broken-s0")]
+    assert line in fixed.text
+    ends = [run[-1]["status"] for run in fixed.project.journals("stage1@broken-s0")]
     assert ends == ["FAILED", "FAILED", "FINISHED"]
 
 
-def test_afterwards_nothing_is_left_to_do_or_half_done(mended: Run) -> None:
-    project = mended.project
+def test_afterwards_nothing_is_left_to_do_or_half_done(fixed: Run) -> None:
+    project = fixed.project
     assert project.stale() == set()
     assert project.planned() == set()
     assert (project.root / "results/report/all.html").exists()
@@ -280,12 +280,12 @@ ELSEWHERE = {
 """Commands of the documentation that are not run below, and why."""
 
 
-def test_every_command_of_the_documentation_is_run_here_or_elsewhere(mended: Run) -> None:
+def test_every_command_of_the_documentation_is_run_here_or_elsewhere(fixed: Run) -> None:
     text = (REPOSITORY / "docs/cluster.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
     assert set(ELSEWHERE) <= set(lines)
-    said = {line: mended.project.run("bash", "-c", line) for line in lines if line not in ELSEWHERE}
+    said = {line: fixed.project.run("bash", "-c", line) for line in lines if line not in ELSEWHERE}
     assert "Nothing to be done" in said["snakemake --profile slurm --dry-run"]
     assert "up to date" in said["dvc status"]
     assert said["ls results/report"].split() == ["all.html"]

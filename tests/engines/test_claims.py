@@ -9,7 +9,7 @@ import pytest
 from dvc import rwlock as dvc_rwlock
 from dvc.fs import localfs
 
-from weir.engines.dvc.claims import forgive_lost_claims
+from weir.engines.dvc.claims import ignore_missing_rwlock_entries
 
 OTHERS = {"pid": 1, "cmd": "another node's"}
 
@@ -30,6 +30,6 @@ def test_a_struck_claim_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(dvc_rwlock, name, getattr(dvc_rwlock, name))
     with pytest.raises(AssertionError):
         claim(tmp_path, strike=True)  # as DVC is: if this changes, the module can go
-    forgive_lost_claims()
+    ignore_missing_rwlock_entries()
     assert claim(tmp_path, strike=True)["read"] == {"/c": [OTHERS]}
     assert claim(tmp_path, strike=False)["read"] == {"/a": [OTHERS], "/c": [OTHERS]}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from weir.engines.fork.client import FATEFUL, VARIABLE
+from weir.engines.fork.client import IMPORT_TIME_VARIABLES, VARIABLE
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="Linux only")
 
@@ -123,5 +123,9 @@ def test_a_fork_that_cannot_begin_is_no_second_server(server: Server) -> None:
 
 
 def test_what_differs_runs_by_itself(server: Server) -> None:
-    for environment in ({f"{FATEFUL[0]}X": "1"}, {"WEIR_DEVICES": "2"}, {VARIABLE: "/none"}):
+    for environment in (
+        {f"{IMPORT_TIME_VARIABLES[0]}X": "1"},
+        {"WEIR_DEVICES": "2"},
+        {VARIABLE: "/none"},
+    ):
         assert server.ask("exit", "7", **environment).wait(60) == 99

@@ -43,7 +43,7 @@ def test_one_entry_is_replaced_as_dvc_does_it(
     name = data.draw(st.sampled_from([*stages, new]))
     found = with_entry(text, lines(name, entry))
     if found is not None:
-        # DVC's own writer wraps long text of other entries anew, which changes no value.
+        # DVC's own writer wraps long text of other entries again, which changes no value.
         expected = by_dvc(text, name, entry)
         assert parse_yaml_for_update(found, "") == parse_yaml_for_update(expected, "")
         assert list(parse_yaml_for_update(found, "")["stages"]) == list(

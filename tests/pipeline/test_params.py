@@ -116,7 +116,7 @@ BAD = [
     ("  student: {teacher: flow}", "  student: {}", 16, "names no upstream node"),
     ("  index: {}", "  index: {evaluate: [nobody]}", 23, "evaluate has no node 'nobody'"),
     ("  flow: {stage1: back}", "  flow: {stage1: back}\n  flow: {stage1: back}", 13, "duplicate"),
-    ("seeds: [0, 1]", "seeds: [0, 1", None, "mend the YAML"),
+    ("seeds: [0, 1]", "seeds: [0, 1", None, "fix the YAML"),
 ]
 
 

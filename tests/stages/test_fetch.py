@@ -127,7 +127,7 @@ def test_a_stumbling_server_is_asked_again(tmp_path, site, name, asked):
 @pytest.mark.parametrize(
     ("name", "asked", "message"),
     [
-        ("gone.csv", 1, r"gone\.csv: the server answers 404 Not Found; mend `url`, or save the "),
+        ("gone.csv", 1, r"gone\.csv: the server answers 404 Not Found; fix `url`, or save the "),
         ("down", 4, r"down: no download after 4 attempts \(the server answers 503 Service Unav"),
         ("cut", 4, r"cut: no download after 4 attempts \(IncompleteRead"),
     ],
@@ -160,7 +160,7 @@ def test_other_bytes_than_promised_are_refused_wherever_they_come_from(
 
 
 def test_a_missing_local_file_is_one_clear_line(tmp_path):
-    with pytest.raises(UserError, match=r"mine\.csv does not exist .* mend `source\.path`"):
+    with pytest.raises(UserError, match=r"mine\.csv does not exist .* fix `source\.path`"):
         fetched(tmp_path, path=str(tmp_path / "mine.csv"), sha256=SHA)
 
 
@@ -227,7 +227,7 @@ def test_gzip_is_unpacked_whoever_packed_it(tmp_path, site, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (packed(CONTENT)[:-3], r"a\.csv\.gz breaks off; get it anew"),
+        (packed(CONTENT)[:-3], r"a\.csv\.gz breaks off; get it again"),
         (b"no gzip at all", r"a\.csv\.gz cannot be unpacked \(.+ incorrect header check\)"),
         (packed(b"else"), r"a\.csv\.gz: SHA-256 is .+ expected"),
     ],

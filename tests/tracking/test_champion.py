@@ -8,7 +8,7 @@ from mlflow.tracking import MlflowClient
 
 from weir.tracking.registry import ALIAS, register_champion
 from weir.tracking.run import open_stage
-from weir.tracking.ship import sync
+from weir.tracking.shipper import sync
 
 
 @pytest.fixture
@@ -58,6 +58,6 @@ def test_a_nomination_travels_with_the_run(
     with open_stage(
         root, section="evaluate", key="x", name="x", seed=0, task="forecast", dataset="nominated"
     ) as tracker:
-        tracker.nominate("nominated", Path("results/distill/x"), "crps", 0.3)
+        tracker.propose_champion("nominated", Path("results/distill/x"), "crps", 0.3)
     assert sync(root).waiting == {}
     assert champion(client, "nominated") == "results/distill/x"

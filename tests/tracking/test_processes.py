@@ -12,7 +12,7 @@ from pathlib import Path
 
 from weir.tracking.journal import QUEUE_SECONDS, spool_folder
 from weir.tracking.run import CLOSE_SECONDS
-from weir.tracking.ship import sync
+from weir.tracking.shipper import sync
 from weir.tracking.store import connect, resolve_store
 
 STARTS = 12

@@ -12,8 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from weir.tracking.journal import EVENTS, Ack, spool_folder
 from weir.tracking.run import JournalTracker, open_stage
-from weir.tracking.ship import sync
-from weir.tracking.shipper import Shipper
+from weir.tracking.shipper import Shipper, sync
 
 STEPS = 40
 

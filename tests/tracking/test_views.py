@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 
 from weir.tracking.run import open_stage
-from weir.tracking.ship import sync
+from weir.tracking.shipper import sync
 from weir.tracking.views import TAG, differing
 
 ROWS = st.lists(st.dictionaries(st.sampled_from("abc"), st.sampled_from("12")), max_size=4)

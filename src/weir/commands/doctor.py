@@ -1,4 +1,4 @@
-"""`weir doctor`: what is installed and reachable, and how to mend what is not."""
+"""`weir doctor`: what is installed and reachable, and how to fix what is not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PACKAGES = (
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print every finding; exit code 2 if something must be mended."""
+    """Print every finding; exit code 2 if something must be fixed."""
     layout = Layout(find_root())
     params = options.params or layout.root / "params.yaml"
     console = Console(highlight=False, soft_wrap=True)
@@ -69,7 +69,7 @@ def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
 
 def _python() -> Iterator[Finding]:
     good = platform.python_version_tuple()[:2] == ("3", "11")
-    advice = "" if good else "; Weir is tested on 3.11: make the environment anew with it"
+    advice = "" if good else "; Weir is tested on 3.11: make the environment again with it"
     yield Finding("ok" if good else "bad", platform.python_version() + advice)
 
 
@@ -149,7 +149,7 @@ def _tracking(layout: Layout) -> Iterator[Finding]:
     else:
         yield Finding(
             "bad",
-            f"{uri} does not answer: start the server or mend MLFLOW_TRACKING_URI; until then runs "
+            f"{uri} does not answer: start the server or fix MLFLOW_TRACKING_URI; until then runs "
             "are spooled and `weir tracking sync` replays them",
         )
     journals = (layout.work / "spool").glob("*/events.jsonl")
@@ -164,12 +164,12 @@ def _mirror() -> Iterator[Finding]:
     elif Path(mirror).is_dir():
         yield Finding("ok", mirror)
     else:
-        yield Finding("bad", f"{mirror} is no folder; mend WEIR_DATA_MIRROR or unset it")
+        yield Finding("bad", f"{mirror} is no folder; fix WEIR_DATA_MIRROR or unset it")
 
 
 def _disk(layout: Layout) -> Iterator[Finding]:
     if not os.access(layout.root, os.W_OK):
-        yield Finding("bad", f"{layout.root} cannot be written to; mend its permissions")
+        yield Finding("bad", f"{layout.root} cannot be written to; fix its permissions")
     free = shutil.disk_usage(layout.root).free / 2**30
     advice = "; free some space" if free < 2 else ""
     yield Finding("bad" if free < 2 else "ok", f"{free:.0f} GiB free{advice}")

@@ -33,8 +33,8 @@ class Finding:
     """One line of the diagnosis.
 
     Attributes:
-        state: `ok`, `note` (works without) or `bad` (mend it).
-        text: what was found, and how to mend it.
+        state: `ok`, `note` (works without) or `bad` (fix it).
+        text: what was found, and how to fix it.
     """
 
     state: str
@@ -56,7 +56,7 @@ def check_storage(root: Path) -> Iterator[Finding]:
             yield from _locks(repo)
             yield from _running(Path(repo.tmp_dir) / "rwlock")
     except DvcException as error:
-        yield Finding("bad", f"{' '.join(str(error).split())}; mend .dvc/config")
+        yield Finding("bad", f"{' '.join(str(error).split())}; fix .dvc/config")
 
 
 def _cache(repo: Repo) -> Iterator[Finding]:
@@ -171,7 +171,7 @@ def _remote(repo: Repo, name: str, note: str) -> Iterator[Finding]:
     asking.join(ANSWER_SECONDS)
     if error := answer.get("error"):
         what = " ".join(str(error).split()) or type(error).__name__
-        yield Finding("bad", f"{title}: {what}; mend that, or `dvc remote modify {name}`")
+        yield Finding("bad", f"{title}: {what}; fix that, or `dvc remote modify {name}`")
     elif "there" not in answer:
         yield Finding("bad", f"{title}: no answer in {ANSWER_SECONDS:.0f} s; is its server up?")
     elif answer["local"] and answer["there"]:

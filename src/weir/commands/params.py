@@ -7,11 +7,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from weir.errors import UserError
+from weir.errors import UserError, suggest
 from weir.files import write_atomically
 from weir.pipeline.layout import Layout, find_root
 from weir.pipeline.params.graph import SECTIONS, load_params
-from weir.pipeline.params.problems import suggest
 from weir.pipeline.params.yaml_file import read_yaml
 from weir.pipeline.plan import write_plan
 from weir.pipeline.runs import runs

@@ -1,4 +1,4 @@
-"""`weir risk`: what a trained model foretells of patients that it was not trained on."""
+"""`weir risk`: what a trained model predicts of patients that it was not trained on."""
 
 from __future__ import annotations
 

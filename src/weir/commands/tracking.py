@@ -6,7 +6,7 @@ import argparse
 import os
 
 from weir.pipeline.layout import find_root
-from weir.tracking.ship import sync
+from weir.tracking.shipper import sync
 
 
 def run(options: argparse.Namespace) -> int:

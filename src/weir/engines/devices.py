@@ -52,7 +52,7 @@ def wanted(resources: Mapping[str, Any]) -> str:
         total = int(resources.get("gpu") or resources.get("tasks", 1))
     if total % nodes:
         raise UserError(
-            f"set-resources: {total} processes cannot be shared evenly by {nodes} nodes; mend gpu, "
+            f"set-resources: {total} processes cannot be shared evenly by {nodes} nodes; fix gpu, "
             "tasks or nodes in the profile"
         )
     return f"WEIR_DEVICES={total // nodes} WEIR_NODES={nodes}" if total > 1 else ""
@@ -94,9 +94,9 @@ def note_failure(message: str, code: int) -> bool:
     folder = os.environ.get(VARIABLE)
     if folder is None:
         return False
-    from weir.training.distributed import Parted
+    from weir.training.distributed import PeerLost
 
-    parted = isinstance(sys.exc_info()[1], Parted)
+    parted = isinstance(sys.exc_info()[1], PeerLost)
     own = is_main_process() and not parted
     rank = os.environ.get("SLURM_PROCID" if started_by_slurm() else "LOCAL_RANK", "0")
     entry = {"message": message, "code": code, "parted": parted, "said": own}

@@ -11,7 +11,7 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 def keep_freed_memory() -> bool:
     """Have the C library keep large blocks that are freed, for the rest of this process.
 
-    Otherwise glibc hands each back to the system, which clears its pages anew for the next step;
+    Otherwise glibc hands each back to the system, which clears its pages again for the next step;
     `benchmarks/kept_memory.py` says what that costs.
 
     Returns:

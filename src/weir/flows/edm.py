@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -23,6 +24,34 @@ from weir.flows.solvers import Solution, knot_steps, require_finite
 
 EdmSolverName = Literal["heun", "euler", "ancestral"]
 Denoiser = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class NoiseRange:
+    """Noises of training and sampling, event units.
+
+    Attributes:
+        p_mean: mean of ln sigma in training.
+        p_std: its standard deviation.
+        sigma_min: least noise of the samplers but 0.
+        sigma_max: most noise, where sampling begins.
+        rho: exponent of the samplers' grid.
+    """
+
+    p_mean: float = -1.2
+    p_std: float = 1.2
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    rho: float = 7.0
+
+    def level(self, sigma: Tensor) -> Tensor:
+        """Where ln sigma lies between the ends of the range: 0 to 1, of sigma's shape.
+
+        EDM's `ln(sigma) / 4` up to shift and scale; noise beyond an end counts as that end.
+        """
+        low, high = math.log(self.sigma_min), math.log(self.sigma_max)
+        return (sigma.clamp(self.sigma_min, self.sigma_max).log() - low) / (high - low)
+
 
 SOLVERS: tuple[EdmSolverName, ...] = ("heun", "euler", "ancestral")
 

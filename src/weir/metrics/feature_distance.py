@@ -82,7 +82,7 @@ def manifold(real: Tensor, made: Tensor, *, near: int = 3, dense: int = 5) -> Ma
         real: `[item, feature]`, more than `near` and `dense`.
         made: `[item, feature]`, more than `near`.
         near: neighbour that a ball reaches to, of precision and recall.
-        dense: likewise, of density and coverage.
+        dense: the same, of density and coverage.
 
     Raises:
         ValueError: too few items.

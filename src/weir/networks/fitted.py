@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 
-class Held(nn.Module):
+class FittedModule(nn.Module):
     """A module whose buffers take their shapes from the data, or from saved weights."""
 
-    def hold(self, **tensors: Tensor) -> None:
+    def store(self, **tensors: Tensor) -> None:
         """Keep tensors as buffers, in place of those of the same names."""
         for name, tensor in tensors.items():
             self.register_buffer(name, tensor.detach().clone().contiguous())

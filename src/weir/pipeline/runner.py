@@ -89,7 +89,7 @@ def execute(job: Job, layout: Layout, tracker: Any) -> Path:
     checkpoints = layout.checkpoints(job.section, job.key, job.fingerprint)
     single = "report.html" if job.stage == "report" else None
     if not is_main_process():
-        _help(job, module, checkpoints, layout, tracker)
+        _run_as_worker(job, module, checkpoints, layout, tracker)
     with whole_output(job.output, single) as temporary, unchanged(job, layout):
         paths = StagePaths(job.key, temporary, job.inputs, checkpoints, layout.root)
         module.run(job.config, paths, tracker, name=job.name, task=job.task, seed=job.seed)
@@ -103,7 +103,9 @@ def execute(job: Job, layout: Layout, tracker: Any) -> Path:
     return job.output
 
 
-def _help(job: Job, module: Any, checkpoints: Path, layout: Layout, tracker: Any) -> NoReturn:
+def _run_as_worker(
+    job: Job, module: Any, checkpoints: Path, layout: Layout, tracker: Any
+) -> NoReturn:
     """Take part in a training as one of several processes, and leave the output to the first."""
     logging.disable(logging.WARNING)  # the first process says the same
     warnings.simplefilter("ignore")

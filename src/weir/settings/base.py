@@ -15,14 +15,14 @@ class Config(BaseModel):
         extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
     )
 
-    def fits_on(self, above: Sequence[Config]) -> None:
+    def check_against_upstream(self, above: Sequence[Config]) -> None:
         """Check a node's settings against those of the nodes that it is built on.
 
         Args:
             above: nearest first.
 
         Raises:
-            ValueError: they do not go together; the message says which, and how to mend it.
+            ValueError: they do not go together; the message says which, and how to fix it.
         """
 
 

@@ -71,7 +71,7 @@ def run(
     tracker.log_metrics(result["metrics"])
     if card.section == "distill":
         headline = result["headline"]
-        tracker.nominate(
+        tracker.propose_champion(
             card.dataset,
             folder.relative_to(paths.root),
             headline,

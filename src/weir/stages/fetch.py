@@ -90,7 +90,7 @@ def obtain(source: Files, name: str, sha256: str, target: Path) -> None:
     if found != sha256:
         raise UserError(
             f"{where}: SHA-256 is {found}, expected {sha256}: the file is damaged or has changed; "
-            "get it anew, or set `sha256` if the new one is right"
+            "get it again, or set `sha256` if the new one is right"
         )
 
 
@@ -114,7 +114,7 @@ def download(url: str, target: Path, hint: str = "", packed: bool = False) -> st
                 if not answer.ok:
                     raise UserError(
                         f"{url}: the server answers {answer.status_code} {answer.reason}; "
-                        f"mend `url`{hint}"
+                        f"fix `url`{hint}"
                     )
                 chunks = answer.iter_content(CHUNK)
                 if packed:
@@ -146,7 +146,7 @@ def _local(source: Files, name: str) -> Path | None:
     if source.path is not None:
         local = Path(source.place(source.path, name)).expanduser()
         if not local.is_file():
-            raise UserError(f"{local} does not exist or is no file; mend `source.path`")
+            raise UserError(f"{local} does not exist or is no file; fix `source.path`")
         return local
     root = os.environ.get(MIRROR)
     if source.mirror is not None and root:
@@ -195,10 +195,10 @@ def _unpacked(chunks: Iterable[bytes], where: str) -> Iterator[bytes]:
                 chunk = unpacker.unconsumed_tail
     except zlib.error as error:
         raise UserError(
-            f"{where} cannot be unpacked ({error}); get it anew, or leave out `gzip`"
+            f"{where} cannot be unpacked ({error}); get it again, or leave out `gzip`"
         ) from None
     if not unpacker.eof:
-        raise UserError(f"{where} breaks off; get it anew")
+        raise UserError(f"{where} breaks off; get it again")
 
 
 def _save(chunks: Iterable[bytes], target: Path, size: int | None) -> str:

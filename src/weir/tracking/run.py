@@ -153,7 +153,7 @@ class JournalTracker:
             lambda: self._append("dataset", name=name, digest=digest, source=source, role=role)
         )
 
-    def nominate(
+    def propose_champion(
         self,
         dataset: str,
         folder: Path,

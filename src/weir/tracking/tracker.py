@@ -42,7 +42,7 @@ class Tracker(Protocol):
         """Record facts by which runs are found."""
         ...
 
-    def nominate(
+    def propose_champion(
         self,
         dataset: str,
         folder: Path,
@@ -88,7 +88,7 @@ class NullTracker:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Forget tags."""
 
-    def nominate(
+    def propose_champion(
         self,
         dataset: str,
         folder: Path,

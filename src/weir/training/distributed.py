@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     pass
 
 
-class Parted(WeirError):
+class PeerLost(WeirError):
     """Another process of the training has ended before its time; it has said why, if it could."""
 
 
@@ -66,7 +66,7 @@ class Exchange:
 
 def is_parting(error: BaseException) -> bool:
     """Whether an error is only the echo of another process's end."""
-    if isinstance(error, (Parted, torch.distributed.DistError)):
+    if isinstance(error, (PeerLost, torch.distributed.DistError)):
         return True
     words = ("closed by peer", "reset by peer", "Broken pipe", "Connection refused", "Socket")
     text = str(error)

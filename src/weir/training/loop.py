@@ -25,12 +25,12 @@ from weir.progress import Progress
 from weir.settings.training import Training
 from weir.training.checkpoints import Kind, checkpoint_file
 from weir.training.devices import deterministic, open_fabric
-from weir.training.distributed import Parted, is_parting
+from weir.training.distributed import PeerLost, is_parting
 from weir.training.objective import DataSet, Objective
 from weir.training.order import mix, seed_draws
 from weir.training.resume import Store
 from weir.training.signals import Interrupted, StopSignals
-from weir.training.state import Means, Standing, weights
+from weir.training.state import Means, TrainingProgress, weights
 from weir.training.stepper import FailedStep, NonFinite, Stepper, listing
 from weir.training.validation import Abandoned, validate
 
@@ -121,7 +121,7 @@ def train(
         ) from error
     except RuntimeError as error:
         if fabric.world_size > 1 and is_parting(error):
-            raise Parted(
+            raise PeerLost(
                 f"{label}: another of its {fabric.world_size} processes has ended; run it again to "
                 "resume from the last checkpoint"
             ) from error
@@ -155,7 +155,7 @@ class _Run:
         self.label, self.signals = label, signals
         self.log: Log = log if log and self.fabric.is_global_zero else _log_nowhere
         self.log_every = max(1, self.settings.steps // _LOG_POINTS)
-        self.standing = Standing()
+        self.standing = TrainingProgress()
         self.since_log = Means()
         self.best: dict[str, Tensor] | None = None
         self.clock = time.monotonic()

@@ -19,7 +19,7 @@ from weir.training.checkpoints import (
     write_checkpoint,
 )
 from weir.training.state import (
-    Standing,
+    TrainingProgress,
     capture,
     furthest,
     require_same,
@@ -54,7 +54,7 @@ class Store:
             "weights": {n: list(t.shape) for n, t in self._objective.state_dict().items()},
         }
 
-    def finished(self) -> Standing | None:
+    def finished(self) -> TrainingProgress | None:
         """Put the result of a training that came to its end before in place, if there is one."""
         path = checkpoint_file(self.folder, "finished")
         found: tuple[dict[str, Tensor], dict[str, Any], Kind] | None = None
@@ -71,7 +71,7 @@ class Store:
         self._objective.load_state_dict(section(tensors, "objective"))
         return standing_of(record)
 
-    def resume(self) -> tuple[Standing, dict[str, Tensor] | None] | None:
+    def resume(self) -> tuple[TrainingProgress, dict[str, Tensor] | None] | None:
         """Put the furthest state in place; returns its numbers and the best weights so far.
 
         Raises:
@@ -120,7 +120,7 @@ class Store:
             )
         return found
 
-    def save(self, kind: Kind, standing: Standing, best: dict[str, Tensor] | None) -> None:
+    def save(self, kind: Kind, standing: TrainingProgress, best: dict[str, Tensor] | None) -> None:
         """Write a checkpoint; only `error` may hold weights that are not finite.
 
         Raises:
@@ -152,7 +152,7 @@ class Store:
         if kind == "last":
             checkpoint_file(self.folder, "interrupted").unlink(missing_ok=True)
 
-    def finish(self, standing: Standing) -> None:
+    def finish(self, standing: TrainingProgress) -> None:
         """Keep the selected weights, now the objective's, for a caller that is killed."""
         if self._stepper.fabric.is_global_zero:
             selected = {f"objective.{n}": t for n, t in weights(self._objective).items()}

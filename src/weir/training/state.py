@@ -45,7 +45,7 @@ class Means:
 
 
 @dataclass
-class Standing:
+class TrainingProgress:
     """The part of the state that is numbers.
 
     Attributes:
@@ -172,7 +172,7 @@ def require_same(record: dict[str, Any], identity: dict[str, Any], path: Path) -
     if differing:
         raise UserError(
             f"checkpoint {path} belongs to another training (other {', '.join(differing)}): "
-            f"remove {path.parent} to start anew"
+            f"remove {path.parent} to start again"
         )
 
 
@@ -192,7 +192,7 @@ def require_same_machine(record: dict[str, Any], environment: dict[str, Any]) ->
             )  # fmt: skip
 
 
-def standing_of(record: dict[str, Any]) -> Standing:
+def standing_of(record: dict[str, Any]) -> TrainingProgress:
     """The numbers of a checkpoint's record."""
     standing = record["standing"]
-    return Standing(**{**standing, "means": Means(**standing["means"])})
+    return TrainingProgress(**{**standing, "means": Means(**standing["means"])})

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def forgive_lost_claims() -> None:
+def ignore_missing_rwlock_entries() -> None:
     """Let DVC, in this process, end a command whose entries others have removed."""
     from dvc import rwlock
 

@@ -42,7 +42,7 @@ def run(words: list[str]) -> int:
     from dvc.cli import main
     from dvc.dvcfile import Lockfile
 
-    from weir.engines.dvc.claims import forgive_lost_claims
+    from weir.engines.dvc.claims import ignore_missing_rwlock_entries
     from weir.engines.dvc.run_cache import restore_from_remote
 
     whole = Lockfile.dump_stages
@@ -54,7 +54,7 @@ def run(words: list[str]) -> int:
 
     Lockfile.dump_stages = dump_stages
     restore_from_remote()
-    forgive_lost_claims()
+    ignore_missing_rwlock_entries()
     sys.argv = ["dvc", *words]
     return main(words)
 

@@ -71,7 +71,7 @@ def ask_dvc(root: Path, note: Callable[[str], None] = print) -> Stages:
                 note("waiting for another dvc command to release .dvc/tmp/lock")
         except DvcException as error:
             what = " ".join(str(error.__cause__ or error).split())
-            raise UserError(f"dvc: {what}; mend that, then run snakemake again") from error
+            raise UserError(f"dvc: {what}; fix that, then run snakemake again") from error
     else:
         raise UserError(
             ".dvc/tmp/lock: held by another dvc command for 30 s; wait for it to end, or run "

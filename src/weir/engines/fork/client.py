@@ -24,7 +24,7 @@ VARIABLE = "WEIR_WARM"
 """Address of the server; `off` if there shall be none."""
 PROGRAMS = {"weir": ("weir.cli", "main"), "dvc": ("weir.engines.dvc.repro", "run")}
 """What can be asked for: module and function of each program."""
-FATEFUL = (
+IMPORT_TIME_VARIABLES = (
     "PYTHON",
     "LD_",
     "OMP_",
@@ -49,9 +49,11 @@ THREADS = ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")
 _FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
 
 
-def fateful(environment: Mapping[str, str]) -> dict[str, str]:
+def import_time_part(environment: Mapping[str, str]) -> dict[str, str]:
     """The part of an environment that cannot be changed after libraries are imported."""
-    return {name: value for name, value in environment.items() if name.startswith(FATEFUL)}
+    return {
+        name: value for name, value in environment.items() if name.startswith(IMPORT_TIME_VARIABLES)
+    }
 
 
 def start(threads: int = 1) -> subprocess.Popen[bytes] | None:

@@ -3,7 +3,7 @@
 Torch, pandas, SciPy and DVC take a job seconds to import, often longer than its work. So a local
 `snakemake` with several jobs to run keeps one such process beside it. A job's process asks it
 for a fork, hands over its arguments, environment and open files, and waits (`warm`). Modules of
-Weir are not kept: a fork imports them anew, and so sees an edit as a fresh process does.
+Weir are not kept: a fork imports them again, and so sees an edit as a fresh process does.
 
 The server itself starts no thread and does not touch the GPU, so that to fork it is safe. It ends
 when the process that started it has ended or closed its end of the pipe, and no job is left.
@@ -32,7 +32,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from weir.engines.fork.client import PROGRAMS, fateful, receive
+from weir.engines.fork.client import PROGRAMS, import_time_part, receive
 
 MODULES = (
     "torch",
@@ -69,7 +69,7 @@ class _Running:
 def main(address: str) -> int:
     """Serve until nobody can ask any more."""
     own = os.getpid()
-    environment = fateful(os.environ)
+    environment = import_time_part(os.environ)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they are for the jobs
     try:
@@ -141,7 +141,7 @@ def _fork(
     handles: list[int] = []
     try:
         request, handles = receive(connection)
-        if fateful(request["environment"]) != environment or request["weir"] != _weir():
+        if import_time_part(request["environment"]) != environment or request["weir"] != _weir():
             connection.close()  # who asked runs by itself
             return None
         connection.settimeout(None)
@@ -152,7 +152,7 @@ def _fork(
                 os.close(other)
                 job.waiting.close()
             try:
-                _become(request, handles)
+                _take_over_process(request, handles)
             except BaseException:  # caught below, it would go on as a second server
                 traceback.print_exc()
                 os._exit(1)
@@ -184,7 +184,7 @@ def _reap(watch: int, running: dict[int, _Running], selector: selectors.BaseSele
     job.waiting.close()
 
 
-def _become(request: dict[str, Any], handles: list[int]) -> None:
+def _take_over_process(request: dict[str, Any], handles: list[int]) -> None:
     """Take on what a process started by the one that asks would have from it."""
     # Where the server is killed, a job must not go on unseen.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

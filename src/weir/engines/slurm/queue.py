@@ -119,7 +119,7 @@ def watch(root: Path, note: Callable[[str], None], pause: float = PATIENCE) -> N
 
 
 def never(job: Queued) -> str:
-    """What is wrong with a job that cannot start, and how to mend it."""
+    """What is wrong with a job that cannot start, and how to fix it."""
     return (
         f"{job.stage}: job {job.number} cannot start: {job.reason}; `scontrol show job "
         f"{job.number}` shows what it asks for, workflow/profiles/slurm/config.yaml sets it; "

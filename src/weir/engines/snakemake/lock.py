@@ -17,7 +17,7 @@ from weir.files import write_atomically
 RECORD = Path(".weir/head.json")
 LOCKS = Path(".snakemake/locks")
 """Snakemake's, files of a number each."""
-ONLY_ASK = {
+DRY_OPTIONS = {
     "-n",
     "--dry-run",
     "--dryrun",
@@ -41,7 +41,7 @@ ONLY_ASK = {
 
 def schedules(words: Sequence[str]) -> bool:
     """Whether a command line of Snakemake runs jobs."""
-    return ONLY_ASK.isdisjoint(words)
+    return DRY_OPTIONS.isdisjoint(words)
 
 
 def claim(root: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from weir.errors import UserError
-from weir.pipeline.params.problems import invalid, problem, suggest
+from weir.errors import UserError, suggest
+from weir.pipeline.params.problems import invalid, problem
 from weir.pipeline.params.yaml_file import read_yaml, shown
 from weir.settings.base import Config, NodeName
 from weir.settings.nodes import Report
@@ -108,7 +108,7 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     """Read and check a params.yaml.
 
     Raises:
-        UserError: one line that says what is wrong, at which line, and how to mend it.
+        UserError: one line that says what is wrong, at which line, and how to fix it.
     """
     path = Path(path)
     raw = read_yaml(path)
@@ -171,7 +171,7 @@ def _node(path: Path, section: str, name: Any, settings: Any, nodes: dict[str, N
     except ValidationError as error:
         raise invalid(path, where, model, settings, error) from None
     try:
-        config.fits_on(_lineage(upstream, nodes))
+        config.check_against_upstream(_lineage(upstream, nodes))
     except ValueError as error:
         raise problem(path, where, f"{section}.{name}: {error}") from None
     if section == "report" and isinstance(config.evaluate, list):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from weir.errors import UserError
+from weir.errors import UserError, suggest
 from weir.pipeline.params.yaml_file import line_of, shown
 from weir.settings.base import Config
 
@@ -59,18 +57,6 @@ def _fields_at(model: type[Config], location: tuple[Any, ...]) -> list[str]:
             break
         fields = {name: field for item in nested for name, field in item.model_fields.items()}
     return list(fields)
-
-
-def suggest(word: str, known: Iterable[object]) -> str:
-    """ "did you mean ...?" for the nearest known word, else the known words."""
-    known = [str(item) for item in known]
-    close = get_close_matches(str(word), known, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    if not known:
-        return "there is none yet"
-    listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-    return f"known: {listed}"
 
 
 def problem(path: Path, keys: list[Any], text: str) -> UserError:

@@ -38,9 +38,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         problem = " ".join((error.problem or "not valid YAML").split()).partition(" with value ")[0]
-        raise UserError(f"{shown(path)}:{line}: {problem}; mend the YAML there") from error
+        raise UserError(f"{shown(path)}:{line}: {problem}; fix the YAML there") from error
     except YAMLError as error:
-        raise UserError(f"{shown(path)}: {' '.join(str(error).split())}; mend the YAML") from error
+        raise UserError(f"{shown(path)}: {' '.join(str(error).split())}; fix the YAML") from error
     if not isinstance(content, dict):
         raise UserError(f"{shown(path)}: must be a mapping of sections such as `datasets:`")
     try:

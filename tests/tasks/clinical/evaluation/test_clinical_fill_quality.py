@@ -16,7 +16,7 @@ from weir.tasks.clinical.baselines.filling import MeanByHour
 from weir.tasks.clinical.data.load import ClinicalData
 from weir.tasks.clinical.data.records import Records
 from weir.tasks.clinical.evaluation.filling import Pooled, evaluate_fill, fill_errors, hidden_cells
-from weir.tasks.clinical.flow.filling import Filled
+from weir.tasks.clinical.flow.filling import Imputation
 from weir.tasks.clinical.flow.grid import Grid, merge, tally
 from weir.tasks.clinical.flow.items import by_code
 from weir.tasks.clinical.settings.scoring import ClinicalEvaluate
@@ -32,7 +32,7 @@ def test_errors_of_one_record_by_hand():
     mean = torch.tensor([[2.5, 0.0, 9.0], [9.0, 9.0, 9.0]])
     asked = torch.ones(2, 3, dtype=torch.bool)
     record, place = torch.tensor([0, 1]), torch.tensor([1, 1])
-    filled = Filled(record, place, asked, mean, samples, torch.ones(2, 3))
+    filled = Imputation(record, place, asked, mean, samples, torch.ones(2, 3))
     errors = fill_errors(filled, truth)
     # The mean of both values of code 1 is 3; the second record has nothing to compare with.
     assert errors.code.tolist() == [0, 1]
@@ -56,7 +56,7 @@ class Clairvoyant(nn.Module):
         super().__init__()
         self.grid, self.codes, self.wrong = grid, codes, wrong
 
-    def fill(self, records: Records, hidden: torch.Tensor, samples: int, **_: object) -> Filled:
+    def fill(self, records: Records, hidden: torch.Tensor, samples: int, **_: object) -> Imputation:
         events = tally(merge(records, self.grid), self.grid, self.codes)
         hidden = by_code(hidden, self.codes + 1)[..., 1:]
         hidden = hidden & self.grid.inside(records.end)[..., None]
@@ -64,7 +64,7 @@ class Clairvoyant(nn.Module):
         mean = events.mean[record, place] + self.wrong
         draws = mean[:, None].repeat(1, samples, 1)
         count = events.count[record, place]
-        return Filled(record, place, hidden[record, place], mean, draws, count)
+        return Imputation(record, place, hidden[record, place], mean, draws, count)
 
 
 def test_who_knows_everything_makes_no_error(tiny_clinical: ClinicalData, tmp_path: Path):

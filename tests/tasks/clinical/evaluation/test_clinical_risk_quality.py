@@ -188,16 +188,16 @@ def test_recalibration_keeps_the_ranking_and_is_told(tiny_clinical, tmp_path: Pa
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     plain = run(Told(9.0), tiny_clinical, tmp_path / "a")
-    mended = run(Told(9.0), tiny_clinical, tmp_path / "b", calibrate="temperature")
-    assert mended["metrics"]["auroc"] == plain["metrics"]["auroc"]
-    assert mended["metrics"]["nll"] < plain["metrics"]["nll"]
+    fixed = run(Told(9.0), tiny_clinical, tmp_path / "b", calibrate="temperature")
+    assert fixed["metrics"]["auroc"] == plain["metrics"]["auroc"]
+    assert fixed["metrics"]["nll"] < plain["metrics"]["nll"]
     validation = tiny_clinical.split("validation")
     right = float((validation.sets % 3 != 0).double().mean())
     best = math.log(right / (1 - right))
-    assert 9 / mended["metrics"]["temperature"] == pytest.approx(best, rel=1e-3)
+    assert 9 / fixed["metrics"]["temperature"] == pytest.approx(best, rel=1e-3)
     assert "temperature" not in plain["metrics"]
     assert plain["protocol"]["recalibrated"] == "no"
-    assert "validation" in mended["protocol"]["recalibrated"]
+    assert "validation" in fixed["protocol"]["recalibrated"]
 
 
 def test_subgroups_have_numbers_or_a_reason(tiny_clinical: ClinicalData) -> None:

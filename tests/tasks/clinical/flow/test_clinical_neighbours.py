@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from weir.tasks.clinical.flow.grid import BinEvents
-from weir.tasks.clinical.flow.neighbours import Turn, around, in_turn
+from weir.tasks.clinical.flow.neighbours import AutoregressiveState, around, in_turn
 
 
 def events(value: Tensor, has: Tensor) -> BinEvents:
@@ -48,12 +48,12 @@ def test_bins_in_turn_know_what_training_says_they_know(seed: int):
     whole, has, shown = drawn(seed)
     wanted = in_turn(whole, shown)
     part = BinEvents(*(field * shown for field in whole))
-    turn = Turn(part, shown)
+    state = AutoregressiveState(part, shown)
     for place in range(7):
-        for a, b in zip(turn.now(), wanted, strict=True):
+        for a, b in zip(state.current(), wanted, strict=True):
             torch.testing.assert_close(a.expand(-1, 2, -1)[:, 1], b[:, place])
         made = whole.mean[:, None, place].expand(-1, 2, -1)
-        turn.put(made, (has & ~shown)[:, None, place])
+        state.update(made, (has & ~shown)[:, None, place])
 
 
 @given(st.integers(0, 10_000))
@@ -62,7 +62,7 @@ def test_what_is_hidden_is_not_known(seed: int):
     other = events(torch.where(shown, whole.mean, 9.0), has)
     for a, b in zip(around(whole, shown), around(other, shown), strict=True):
         assert torch.equal(a, b)
-    # In turn the last bin's own hidden values are not known, nor those of later ones.
+    # In state the last bin's own hidden values are not known, nor those of later ones.
     changed = whole.mean.clone()
     changed[:, 4:] = torch.where(shown[:, 4:], changed[:, 4:], 9.0)
     known = [in_turn(events(v, has), shown) for v in (whole.mean, changed)]

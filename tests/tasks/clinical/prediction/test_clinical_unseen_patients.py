@@ -82,7 +82,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, meds: Meds) -> None:
     refused("column 'prediction_time' is missing", file=tmp_path / "timeless.parquet")
     nobody = stranger.set_column(0, "subject_id", pa.nulls(1, pa.int64()))
     save(nobody, tmp_path / "nobody.parquet")
-    refused("column 'subject_id' has 1 nulls; mend them", file=tmp_path / "nobody.parquet")
+    refused("column 'subject_id' has 1 nulls; fix them", file=tmp_path / "nobody.parquet")
 
 
 @pytest.mark.parametrize("infinite", ["error", "missing"])

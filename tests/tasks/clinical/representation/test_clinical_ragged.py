@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from weir.tasks.clinical.representation import set_encoder
-from weir.tasks.clinical.representation.ragged import in_groups, places, segment_softmax
+from weir.tasks.clinical.representation.ragged import apply_by_group, places, segment_softmax
 from weir.tasks.clinical.representation.stage1 import objective
 
 ODD = [[3, 1, 4, 1], [], [2], [1, 1, 1, 1, 1, 1, 7], [], [4, 4, 30], [2, 3, 2], []]
@@ -71,7 +71,7 @@ def test_every_item_sees_its_own_group(sizes: list[int], exact: bool):
         total for size in sizes for total in itertools.accumulate(itertools.islice(numbers, size))
     ]
     for form in ("loop", "padded", "packed"):
-        found = in_groups(items, owner, len(sizes), summed, form, slack=1.0 if exact else 1.5)
+        found = apply_by_group(items, owner, len(sizes), summed, form, slack=1.0 if exact else 1.5)
         assert found[:, 0].tolist() == expected
 
 

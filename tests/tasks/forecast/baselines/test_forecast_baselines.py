@@ -258,7 +258,7 @@ def test_oracles_law_survives_as_tensors(tails: float | None) -> None:
     ],
 )
 def test_a_baseline_is_whole_in_its_saved_state(method: str, tmp_path) -> None:
-    """Fit, save, build anew, load: the same draws, of the promised shape."""
+    """Fit, save, build again, load: the same draws, of the promised shape."""
     described = schema()
     data = windows(tied_noise(200))
     backbone = None if method == "dlinear" else Zero()

@@ -1,4 +1,4 @@
-"""Every flaw of a table is one line that says what, where and which setting mends it."""
+"""Every flaw of a table is one line that says what, where and which setting fixes it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FLAWS = {
     "asked column is missing": (
         lambda t: t,
         {"columns": ["a", "c"]},
-        r"there is no column 'c' among 'date', 'a', 'b'; mend `columns`",
+        r"there is no column 'c' among 'date', 'a', 'b'; fix `columns`",
     ),
     "unparsable time": (
         lambda t: put(t, 7, "date", "yesterday"),
@@ -50,7 +50,7 @@ FLAWS = {
     ),
     "text in a numeric column": (
         lambda t: put(t, 7, "b", "broken"),
-        r"line 9: column 'b' holds 'broken', not a number; mend it, .*`columns`",
+        r"line 9: column 'b' holds 'broken', not a number; fix it, .*`columns`",
     ),
     "text column asked for": (
         lambda t: t.assign(c="x"),

@@ -95,7 +95,7 @@ def test_many_loose_pictures_are_to_be_packed(tmp_path: Path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nothing", "does not exist; mend the path"),
+        ("nothing", "does not exist; fix the path"),
         ("table.csv", "unknown kind of file; give a folder"),
         ("empty", "no pictures among nothing"),
     ],

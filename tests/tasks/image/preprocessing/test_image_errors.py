@@ -54,7 +54,7 @@ def secret() -> bytes:
         (b"", r"magic number none"),
         (header(2, 2, 2, kind=13) + bytes(32), r"type 0x0d, not bytes"),
         (header(40, 6, 5)[:9], r"breaks off in its header"),
-        (header(40, 6, 5) + bytes(1199), r"breaks off after 1199 of 1200 bytes; get it anew"),
+        (header(40, 6, 5) + bytes(1199), r"breaks off after 1199 of 1200 bytes; get it again"),
         (header(40, 6, 5) + bytes(1201), r"goes on after its 1200 bytes"),
         (gzip.compress(idx(GREY))[:-20], r"is damaged|magic number"),
         (idx(GREY)[:-9], r"is damaged \(Compressed file ended"),
@@ -138,7 +138,7 @@ def test_an_npz_that_is_none(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("set.zip", b"PK no zip", "set.zip is damaged (File is not a zip file); get it anew"),
+        ("set.zip", b"PK no zip", "set.zip is damaged (File is not a zip file); get it again"),
         ("set.zip", zipped(tree())[:900], "set.zip is damaged"),
         ("set.tar.gz", tarred(tree())[:900], "set.tar.gz is damaged"),
         ("set.tgz", b"\x1f\x8bno", "set.tgz is damaged"),
@@ -168,7 +168,7 @@ def test_an_archive_stands_alone(tmp_path: Path):
 @pytest.mark.parametrize(
     ("odd", "message"),
     [
-        (b"no picture", "dog/odd.png is not a picture (no known format); mend it, or set `broken:"),
+        (b"no picture", "dog/odd.png is not a picture (no known format); fix it, or set `broken:"),
         (png(GREY[0])[:60], "dog/odd.png is not a picture ("),
         (png(pictures(1, 4, 5)[0]), "has 4 x 5 pixels (height x width), but cat/000.png has 5 x 4"),
         (png(pictures(1, 5, 4, 3)[0]), "is in colour, but cat/000.png is grey; set `grey: true`"),

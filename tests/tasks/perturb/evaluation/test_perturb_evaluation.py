@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from weir.artifacts.evaluation import load_evaluation
 from weir.errors import WeirError
 from weir.tasks.perturb.baselines import build
-from weir.tasks.perturb.baselines.pools import deal
+from weir.tasks.perturb.baselines.pools import balanced_indices
 from weir.tasks.perturb.data.cells import Cells
 from weir.tasks.perturb.data.load import PerturbData
 from weir.tasks.perturb.evaluation.definitions import DEFINITIONS
@@ -187,9 +187,9 @@ def test_umap_is_there_when_asked_for(
 
 
 def test_sources_are_dealt_evenly(tiny_perturb: PerturbData, truth: Known) -> None:
-    items = deal(7, 24, torch.Generator().manual_seed(0))
+    items = balanced_indices(7, 24, torch.Generator().manual_seed(0))
     assert sorted(items.bincount().tolist()) == [3, 3, 3, 3, 4, 4, 4]
-    assert len(deal(7, 5, torch.Generator().manual_seed(0)).unique()) == 5
+    assert len(balanced_indices(7, 5, torch.Generator().manual_seed(0)).unique()) == 5
     response = tiny_perturb.responses("test")[0]
     truth.asked.clear()
     made = generate(

@@ -32,7 +32,7 @@ def test_no_role_makes_every_context_zero() -> None:
 def test_a_code_that_training_never_showed_counts_as_unknown() -> None:
     model = encoder(roles=("batch", "cell_type")).eval()
     before = model(codes([3], [1]))
-    model.see(torch.tensor([1, 2, 1]), torch.tensor([1, 1, 1]))
+    model.mark_observed_codes(torch.tensor([1, 2, 1]), torch.tensor([1, 1, 1]))
     unseen, unknown = model(codes([3], [2])), model(codes([0], [0]))
     assert torch.equal(unseen, unknown)
     assert torch.equal(model(codes([2], [1])), model.batch.weight[2:3] + model.cell_type.weight[1])
@@ -41,7 +41,7 @@ def test_a_code_that_training_never_showed_counts_as_unknown() -> None:
 
 def test_seen_codes_are_saved() -> None:
     model = encoder()
-    model.see(torch.tensor([2]), torch.tensor([1]))
+    model.mark_observed_codes(torch.tensor([2]), torch.tensor([1]))
     other = encoder()
     other.load_state_dict(model.state_dict())
     assert other.seen_batch.tolist() == [False, False, True, False]

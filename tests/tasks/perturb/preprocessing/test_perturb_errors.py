@@ -1,4 +1,4 @@
-"""Everything wrong with a user's file is one line that says where and how to mend it."""
+"""Everything wrong with a user's file is one line that says where and how to fix it."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_absent_groups_list_what_there_is(process, cells):
     refused(
         process,
         cells,
-        "has 'NK', but there are 'B', 'T'; mend `held_out.groups`",
+        "has 'NK', but there are 'B', 'T'; fix `held_out.groups`",
         held_out={"design": "leave_group_out", "by": "cell_type", "groups": ["NK"]},
     )
     refused(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from weir.errors import UserError
-from weir.networks.fitted import Held
+from weir.networks.fitted import FittedModule
 from weir.tasks.clinical.data.records import Records
 from weir.tasks.clinical.simulation import law
 
@@ -37,7 +37,7 @@ def predicts_risk(model: nn.Module) -> bool:
     return isinstance(model, Predictor) and bool(getattr(model, "has_head", True))
 
 
-class Fitted(Held):
+class Fitted(FittedModule):
     """A baseline whose buffers take their shapes from the data, or from saved weights."""
 
     def fit(self, data: ClinicalData, seed: int) -> None:
@@ -54,14 +54,14 @@ class MeanRate(Fitted):
 
     def __init__(self) -> None:
         super().__init__()
-        self.hold(logit=torch.zeros((), dtype=torch.float64))
+        self.store(logit=torch.zeros((), dtype=torch.float64))
 
     def fit(self, data: ClinicalData, seed: int) -> None:
         """Count; with half a record more of each kind, so that no risk is 0 or 1."""
         outcome = data.split("train").outcome.double()
         positives = float(outcome.sum())
         odds = (positives + 0.5) / (len(outcome) - positives + 0.5)
-        self.hold(logit=torch.tensor(math.log(odds), dtype=torch.float64))
+        self.store(logit=torch.tensor(math.log(odds), dtype=torch.float64))
 
     def risk(self, records: Records) -> Tensor:
         """See `Fitted.risk`."""
@@ -79,7 +79,7 @@ class Oracle(Fitted):
         super().__init__()
         self.knows = knows
         # A model folder needs at least one tensor.
-        self.hold(fitted=torch.zeros(()))
+        self.store(fitted=torch.zeros(()))
 
     def fit(self, data: ClinicalData, seed: int) -> None:
         """Nothing is learnt, but there has to be a law.

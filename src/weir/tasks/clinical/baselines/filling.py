@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from weir.tasks.clinical.baselines.constants import Fitted
-from weir.tasks.clinical.flow.filling import Filled
+from weir.tasks.clinical.flow.filling import Imputation
 from weir.tasks.clinical.flow.grid import Grid, carry_forward, merge, tally
 from weir.tasks.clinical.flow.items import by_code
 
@@ -39,7 +39,7 @@ class FillBaseline(Fitted):
     def __init__(self, codes: int, bins: int, hours: float | None = None) -> None:
         super().__init__()
         self.codes, self.bins = codes, bins
-        self.hold(
+        self.store(
             hours=torch.tensor(hours or 0.0, dtype=torch.float64),
             rate=torch.zeros(bins, codes),
             centre=torch.zeros(bins, codes),
@@ -54,7 +54,7 @@ class FillBaseline(Fitted):
     def fit(self, data: ClinicalData, seed: int) -> None:
         """Rates, means and deviations by bin, then what the kind of baseline asks for."""
         if not float(self.hours):
-            self.hold(hours=torch.tensor(data.schema.horizon_hours or 1.0, dtype=torch.float64))
+            self.store(hours=torch.tensor(data.schema.horizon_hours or 1.0, dtype=torch.float64))
         train, grid = data.split("train"), self.grid
         inside, count, number, total, square = 0.0, 0.0, 0.0, 0.0, 0.0
         pieces = []
@@ -71,7 +71,7 @@ class FillBaseline(Fitted):
         # Standardised: the mean over all values is 0, their deviation 1.
         centre = total / (number + PRIOR)
         spread = (square - 2 * centre * total + number * centre.square() + PRIOR) / (number + PRIOR)
-        self.hold(
+        self.store(
             rate=(count / inside.clamp_min(1)[:, None]).float(),
             centre=centre.float(),
             sd=spread.clamp_min(1e-4).sqrt().float(),
@@ -109,7 +109,7 @@ class FillBaseline(Fitted):
         steps: int | None = None,
         solver: str | None = None,
         generator: torch.Generator | None = None,
-    ) -> Filled:
+    ) -> Imputation:
         """See `weir.tasks.clinical.flow.filling.Filler.fill`."""
         grid = self.grid
         inside = grid.inside(records.end)[..., None]
@@ -117,7 +117,7 @@ class FillBaseline(Fitted):
         events = tally(merge(records, grid), grid, self.codes)
         mean, draws = self.law(events, ~hidden, samples, generator)
         record, place = hidden.any(-1).nonzero(as_tuple=True)
-        return Filled(
+        return Imputation(
             record,
             place,
             hidden[record, place],
@@ -156,7 +156,7 @@ class LastValue(FillBaseline):
 
     def __init__(self, codes: int, bins: int, hours: float | None = None) -> None:
         super().__init__(codes, bins, hours)
-        self.hold(error=torch.ones(MOST_AGE, codes))
+        self.store(error=torch.ones(MOST_AGE, codes))
 
     def learn(self, pieces: list[tuple[Tensor, Tensor]]) -> None:
         """Root mean squared error of a value carried forward, by age and code."""
@@ -169,7 +169,7 @@ class LastValue(FillBaseline):
                 off = (full[:, age:] - full[:, :-age]).square() * both
                 number[age - 1] += both.sum((0, 1))
                 square[age - 1] += off.sum((0, 1))
-        self.hold(error=(square / number).sqrt().float())
+        self.store(error=(square / number).sqrt().float())
 
     def law(
         self, events: BinEvents, shown: Tensor, samples: int, generator: torch.Generator | None

@@ -42,7 +42,7 @@ class GaussianProcess(FillBaseline):
         self.kernel = kernel
         # Logarithms: variances of level, process and noise, and the length in bins.
         start = [math.log(0.3), math.log(0.4), math.log(0.3), math.log(3.0)]
-        self.hold(log_kernel=torch.tensor(start).repeat(codes, 1))
+        self.store(log_kernel=torch.tensor(start).repeat(codes, 1))
 
     def covariance(self, log_kernel: Tensor) -> Tensor:
         """Prior covariance without noise, `[..., bin, bin]`, of kernels `[..., 4]`."""
@@ -70,7 +70,7 @@ class GaussianProcess(FillBaseline):
                 prior = 0.5 * (log_kernel - self.log_kernel.double()).square().sum()
                 (0.5 * white.square().sum() + log_det + prior).backward()
                 optimizer.step()
-        self.hold(log_kernel=log_kernel.detach().clamp(-6, 6).float())
+        self.store(log_kernel=log_kernel.detach().clamp(-6, 6).float())
 
     def _chosen(self, pieces: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Centred values `[code, record, bin]` float64 and which there are, of some records."""

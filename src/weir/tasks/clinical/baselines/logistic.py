@@ -61,7 +61,7 @@ class Logistic(Fitted):
         super().__init__()
         self.codes, self.penalty = codes, penalty
         row = torch.zeros(0, dtype=torch.float64)
-        self.hold(median=row, mean=row, sd=row, weight=row, offset=row.new_zeros(()))
+        self.store(median=row, mean=row, sd=row, weight=row, offset=row.new_zeros(()))
 
     def fit(self, data: ClinicalData, seed: int) -> None:
         """Fit to the training records; the features are standardised."""
@@ -73,10 +73,10 @@ class Logistic(Fitted):
         middle = torch.stack([_median(column) for column in table.T])
         table = torch.where(table.isnan(), middle, table)
         sd = table.std(0, correction=0)
-        self.hold(median=middle, mean=table.mean(0), sd=torch.where(sd > 0, sd, 1.0))
+        self.store(median=middle, mean=table.mean(0), sd=torch.where(sd > 0, sd, 1.0))
         model = LogisticRegression(C=self.penalty, max_iter=1000)
         model.fit(((table - self.mean) / self.sd).cpu().numpy(), train.outcome.cpu().numpy() > 0)
-        self.hold(
+        self.store(
             weight=torch.from_numpy(model.coef_[0]),
             offset=torch.tensor(model.intercept_[0], dtype=torch.float64),
         )

@@ -48,7 +48,7 @@ class Stacked(Fitted):
         self.model, self.codes = model, codes
         self.representation, self.wanted = representation, share
         self.trees = Trees(settings)
-        self.hold(share=torch.zeros((), dtype=torch.float64))
+        self.store(share=torch.zeros((), dtype=torch.float64))
 
     @torch.no_grad()
     def fit(self, data: ClinicalData, seed: int) -> None:
@@ -74,7 +74,7 @@ class Stacked(Fitted):
             share = best_share(own, trees, validation.outcome)
         elif predicts:
             share = 0.5
-        self.hold(share=torch.tensor(share, dtype=torch.float64))
+        self.store(share=torch.tensor(share, dtype=torch.float64))
 
     def risk(self, records: Records) -> Tensor:
         """See `Fitted.risk`."""

@@ -33,8 +33,8 @@ class Trees(Fitted):
         super().__init__()
         self.settings = settings
         whole, real = torch.zeros(0, 0, dtype=torch.int32), torch.zeros(0, 0, dtype=torch.float64)
-        self.hold(feature=whole, left=whole, right=whole, threshold=real, value=real)
-        self.hold(
+        self.store(feature=whole, left=whole, right=whole, threshold=real, value=real)
+        self.store(
             missing_left=torch.zeros(0, 0, dtype=torch.bool),
             offset=torch.zeros((), dtype=torch.float64),
             depth=torch.zeros((), dtype=torch.int32),
@@ -93,7 +93,7 @@ class Trees(Fitted):
             np.stack([own < len(nodes) for nodes in trees])
         )
         stay = torch.from_numpy(own.astype("int32"))
-        self.hold(
+        self.store(
             feature=torch.where(leaf, 0, padded("feature_idx", "int32")),
             left=torch.where(leaf, stay, padded("left", "int32")),
             right=torch.where(leaf, stay, padded("right", "int32")),

@@ -24,13 +24,13 @@ from torch import Tensor
 from weir.errors import UserError, WeirError
 from weir.metrics.scores import crps
 from weir.progress import Progress
-from weir.tasks.clinical.flow.filling import Filled
+from weir.tasks.clinical.flow.filling import Imputation
 from weir.tasks.clinical.flow.grid import BinEvents, Grid, merge, tally
 
 if TYPE_CHECKING:
     from weir.tasks.clinical.data.load import ClinicalData
     from weir.tasks.clinical.data.records import RecordSet
-    from weir.tasks.clinical.flow.filling import Filled, Filler
+    from weir.tasks.clinical.flow.filling import Filler, Imputation
     from weir.tasks.clinical.settings.scoring import ClinicalEvaluate
 
 
@@ -55,7 +55,7 @@ class FillErrors(NamedTuple):
     count: Tensor
 
 
-def fill_errors(filled: Filled, truth: BinEvents) -> FillErrors:
+def fill_errors(filled: Imputation, truth: BinEvents) -> FillErrors:
     """Score what was filled in.
 
     Args:
@@ -269,7 +269,9 @@ class _Run:
         progress.close()
         return pooled, seconds
 
-    def fill(self, items: Tensor, hidden: Tensor, steps: int) -> tuple[Filled, BinEvents, float]:
+    def fill(
+        self, items: Tensor, hidden: Tensor, steps: int
+    ) -> tuple[Imputation, BinEvents, float]:
         """One batch filled in, what is true, and the seconds it took."""
         batch = self.records.batch(items)
         device = batch.outcome.device

@@ -1,11 +1,8 @@
-"""Hidden bins and cells of records, filled in by a flow.
-
-What models that fill in hidden bins and cells return.
-"""
+"""Imputation: hidden bins and cells of records, filled in by a flow or a baseline."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -14,15 +11,11 @@ from weir.flows.solvers import SolverName, require_finite
 from weir.tasks.clinical.data.records import Records
 from weir.tasks.clinical.flow.grid import BinEvents, Grid, merge, show, tally
 from weir.tasks.clinical.flow.items import Query, by_code
-from weir.tasks.clinical.flow.neighbours import Neighbours, Turn, around
-from weir.tasks.clinical.flow.synthesis import repeated
-
-if TYPE_CHECKING:
-    from weir.tasks.clinical.data.records import Records
-    from weir.tasks.clinical.flow.record_flow import RecordFlow
+from weir.tasks.clinical.flow.neighbours import AutoregressiveState, Neighbours, around
+from weir.tasks.clinical.flow.synthesis import BinwiseFlow, repeated
 
 
-class Filled(NamedTuple):
+class Imputation(NamedTuple):
     """Bins of some records in which something was hidden, filled in.
 
     Values are standardised as `Records.value` is.
@@ -58,7 +51,7 @@ class Filler(Protocol):
         steps: int | None = None,
         solver: str | None = None,
         generator: torch.Generator | None = None,
-    ) -> Filled:
+    ) -> Imputation:
         """Values and events of hidden bins or cells, given the others.
 
         Bins after a record's end are never filled; neither outcome nor what is hidden is looked
@@ -77,7 +70,7 @@ class Filler(Protocol):
 
 @torch.no_grad()
 def fill(
-    model: RecordFlow,
+    model: BinwiseFlow,
     records: Records,
     hidden: Tensor,
     samples: int,
@@ -85,7 +78,7 @@ def fill(
     steps: int | None = None,
     solver: SolverName | None = None,
     generator: torch.Generator | None = None,
-) -> Filled:
+) -> Imputation:
     """See `weir.tasks.clinical.flow.filling.Filler.fill`.
 
     The law of each single value is the decoder's without a code, which training fits to that very
@@ -118,11 +111,11 @@ def fill(
     score = alone.mean[:, None] + alone.sd[:, None] * draws
     values = require_finite(model.marginals.dense_values(score), "filled value", "in fill")
     mean = model.marginals.expected(alone.mean, alone.sd)
-    return Filled(record, place, hidden_known[record, place], mean, values, rate[record, place])
+    return Imputation(record, place, hidden_known[record, place], mean, values, rate[record, place])
 
 
 def _in_turn(
-    model: RecordFlow,
+    model: BinwiseFlow,
     code: Tensor,
     told: Tensor,
     events: BinEvents,
@@ -144,16 +137,16 @@ def _in_turn(
         `[record, bin, code]`.
     """
     decoder = model.decoder
-    turn = Turn(events, ~hidden)
+    state = AutoregressiveState(events, ~hidden)
     scores, rates = [], []
     white = code.new_zeros(*code.shape[:2], model.codes)
     for place in range(model.grid.bins):
         here = hidden[:, None, place]
-        near = turn.now()
+        near = state.current()
         if not bool(here.any()):
             scores.append(torch.zeros_like(white))
             rates.append(torch.zeros_like(told[:, :1]).expand(-1, model.codes))
-            turn.put(white, torch.zeros_like(here))
+            state.update(white, torch.zeros_like(here))
             continue
         law = decoder.made(code, told[:, None], near, place, generator)
         count = decoder.draw_counts(law, generator)
@@ -162,7 +155,7 @@ def _in_turn(
         score = law.mean + sd * white.normal_(generator=generator)
         score = torch.where(repeated(law, near.past, generator), near.before, score)
         chance = torch.empty_like(score).uniform_(generator=generator)
-        turn.put(score, here & (count > 0) & (chance < decoder.valued))
+        state.update(score, here & (count > 0) & (chance < decoder.valued))
         scores.append(score)
         rates.append(decoder.expected_counts(law).mean(1))
     return torch.stack(scores, 2), torch.stack(rates, 1)

@@ -119,7 +119,7 @@ class FlowSet:
         records: the records.
         grid: of the bins.
         codes: number of codes, with the unknown one.
-        masks: law of what is hidden, drawn anew for every batch.
+        masks: law of what is hidden, drawn again for every batch.
         representation: `[n, features]` float16.
         latent: `[n, bin, d_latent]` float16.
     """

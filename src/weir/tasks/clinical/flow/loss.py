@@ -14,7 +14,7 @@ from weir.tasks.clinical.flow.bin_decoder import count_loss, divergence, repeats
 from weir.tasks.clinical.flow.grid import BinEvents, merge, tally
 from weir.tasks.clinical.flow.items import Query
 from weir.tasks.clinical.flow.neighbours import Neighbours, around, in_turn
-from weir.tasks.clinical.flow.record_flow import Told
+from weir.tasks.clinical.flow.record_flow import FlowContext
 from weir.tasks.clinical.settings.flow import FlowWeights
 from weir.training.objective import Objective
 
@@ -78,7 +78,7 @@ class FlowObjective(Objective):
         code = law.sample()
         parts = self._bins(batch, told, code)
         # Of every record also as one to be made up: that costs no pass of the first stage.
-        every = Told(*map(torch.cat, zip(told, self._made_up(batch), strict=True)))
+        every = FlowContext(*map(torch.cat, zip(told, self._made_up(batch), strict=True)))
         standard = self._standard(code, law).repeat(2, 1)
         # The regression learns from codes as they are; the flow from what it leaves of them.
         off = (standard.detach() - every.mean) / every.sd
@@ -107,7 +107,7 @@ class FlowObjective(Objective):
             losses["energy"] = fair_energy(made, event[:, None]).mean()
         return losses
 
-    def _made_up(self, batch: FlowBatch) -> Told:
+    def _made_up(self, batch: FlowBatch) -> FlowContext:
         """What is told of records of which nothing is shown, mostly with their outcome."""
         records = batch.records
         known = torch.rand_like(records.outcome) < self.model.masks.known
@@ -127,8 +127,8 @@ class FlowObjective(Objective):
         spread = law.mean.var(0, correction=0) + law.log_variance.exp().mean(0)
         return (code - law.mean.mean(0)) / spread.sqrt()
 
-    def _bins(self, batch: FlowBatch, told: Told, code: Tensor) -> dict[str, Tensor]:
-        """Losses of some bins of each record, which are drawn anew for every batch."""
+    def _bins(self, batch: FlowBatch, told: FlowContext, code: Tensor) -> dict[str, Tensor]:
+        """Losses of some bins of each record, which are drawn again for every batch."""
         model, records = self.model, batch.records
         score = model.marginals.scores(records.value, records.code)
         # Values that were not measured count nothing, whatever their score.
@@ -175,7 +175,7 @@ class FlowObjective(Objective):
 
 
 def matching_loss(
-    model: RecordFlow, told: Told, event: Tensor, draws: int, times: TimeLaw
+    model: RecordFlow, told: FlowContext, event: Tensor, draws: int, times: TimeLaw
 ) -> Tensor:
     """Mean squared error of the velocity over coordinates.
 

@@ -84,7 +84,7 @@ def in_turn(events: BinEvents, shown: Tensor) -> Neighbours:
     """What is known at every bin if bins are made one after the other.
 
     All values of earlier bins are known, shown or made, and the shown ones of this and later bins.
-    `Turn` holds the same while they are being made.
+    `AutoregressiveState` holds the same while they are being made.
 
     Args:
         events: of whole records, `[record, bin, code]`.
@@ -109,7 +109,7 @@ def in_turn(events: BinEvents, shown: Tensor) -> Neighbours:
     )
 
 
-class Turn:
+class AutoregressiveState:
     """Neighbours of one bin after the other, of records that are being made several times each.
 
     Args:
@@ -131,7 +131,7 @@ class Turn:
         self.before, self.past = nothing, torch.full_like(nothing, torch.inf)
         self.total = self.number = nothing
 
-    def now(self) -> Neighbours:
+    def current(self) -> Neighbours:
         """The neighbours of the bin that is next, `[record, draw, code]` or 1 for the draws."""
         seen = self.seen[self.place]
         total, number = (part[self.place] for part in self.left)
@@ -143,7 +143,7 @@ class Turn:
             self.number + number,
         )
 
-    def put(self, score: Tensor, has: Tensor) -> None:
+    def update(self, score: Tensor, has: Tensor) -> None:
         """What was made in that bin, mean scores `[record, draw, code]` where `has`.
 
         What is shown of it stays.

@@ -18,7 +18,7 @@ from weir.flows.paths import Path, PathName
 from weir.flows.solvers import SolverName
 from weir.networks.modulated import ModulatedMLP
 from weir.tasks.clinical.flow.bin_decoder import BinDecoder
-from weir.tasks.clinical.flow.filling import Filled, fill
+from weir.tasks.clinical.flow.filling import Imputation, fill
 from weir.tasks.clinical.flow.grid import Grid, show
 from weir.tasks.clinical.flow.items import FlowSet, Masks, Query, QuerySet, flow_set
 from weir.tasks.clinical.flow.marginals import Marginals
@@ -85,7 +85,7 @@ class RecordCode(nn.Module):
         return self.outcome(code)[..., 0]
 
 
-class Told(NamedTuple):
+class FlowContext(NamedTuple):
     """What the flow and the decoder are told of each record.
 
     Attributes:
@@ -206,7 +206,12 @@ class RecordFlow(FlowModel):
     @property
     def _kept(self) -> tuple[nn.Module, ...]:
         """What a student takes over from its teacher."""
-        return self.code, self.teller, self.regression, self.decoder
+        return self.code, self.context_network, self.regression, self.decoder
+
+    @property
+    def context_network(self) -> nn.Sequential:
+        """Makes one vector of all that a bin's noise depends on; saved as `teller`."""
+        return self.teller
 
     def as_student(self) -> RecordFlow:
         """A copy with a step-size input that does nothing yet; only its velocity is trained."""
@@ -217,7 +222,7 @@ class RecordFlow(FlowModel):
         for part in (
             student.vae,
             student.code,
-            student.teller,
+            student.context_network,
             student.regression,
             student.decoder,
         ):
@@ -232,7 +237,7 @@ class RecordFlow(FlowModel):
         """The records, of each of which the same is hidden every time."""
         return QuerySet(data, self.grid, self.codes + 1, self.masks)
 
-    def condition(self, batch: Query) -> Told:
+    def condition(self, batch: Query) -> FlowContext:
         """What is told of each record; hidden cells are not looked at, nor outcomes not told."""
         records, hidden, told = batch
         known = records.outcome.new_full(records.outcome.shape, -1.0)
@@ -246,7 +251,7 @@ class RecordFlow(FlowModel):
 
     def tell(
         self, seen: Tensor | None, shown: Tensor, static: Tensor, end: Tensor, outcome: Tensor
-    ) -> Told:
+    ) -> FlowContext:
         """What is told of records.
 
         Args:
@@ -262,21 +267,23 @@ class RecordFlow(FlowModel):
         seen = self.dropout(seen * (shown > 0)[:, None])
         cases = torch.stack([outcome == case for case in (-1.0, 0.0, 1.0)], -1).to(seen)
         rest = [shown[:, None], static, (end / self.grid.hours)[:, None], cases]
-        vector = self.teller(torch.cat([seen, *rest], -1))
+        vector = self.context_network(torch.cat([seen, *rest], -1))
         mean, log_sd = self.regression(vector).chunk(2, -1)
-        return Told(vector, mean, log_sd.clamp(*LOG_SD).exp())
+        return FlowContext(vector, mean, log_sd.clamp(*LOG_SD).exp())
 
-    def colour(self, white: Tensor, condition: Told) -> Tensor:
+    def colour(self, white: Tensor, condition: FlowContext) -> Tensor:
         """White noise is the source."""
         return white
 
-    def velocity(self, x: Tensor, t: Tensor, condition: Told, step: Tensor | None = None) -> Tensor:
+    def velocity(
+        self, x: Tensor, t: Tensor, condition: FlowContext, step: Tensor | None = None
+    ) -> Tensor:
         """The Gaussian's velocity plus the network's."""
         gain = self.path.gaussian_gain(t, step)
         moved = gain.reshape(gain.shape + (1,) * (x.ndim - gain.ndim)) * x
         return self.network(x, t, condition.vector, step) + moved
 
-    def decode(self, x: Tensor, condition: Told) -> Tensor:
+    def decode(self, x: Tensor, condition: FlowContext) -> Tensor:
         """Codes as `RecordCode` has them."""
         return self.code.restore(condition.mean[:, None] + condition.sd[:, None] * x)
 
@@ -311,6 +318,6 @@ class RecordFlow(FlowModel):
         steps: int | None = None,
         solver: SolverName | None = None,
         generator: torch.Generator | None = None,
-    ) -> Filled:
+    ) -> Imputation:
         """Hidden bins or cells filled in, see `weir.tasks.clinical.flow.filling.fill`."""
         return fill(self, records, hidden, samples, steps=steps, solver=solver, generator=generator)

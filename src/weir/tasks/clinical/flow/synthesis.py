@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from weir.flows.solvers import SolverName, require_finite
 from weir.tasks.clinical.data.records import Records, RecordSet
-from weir.tasks.clinical.flow.bin_decoder import BinLaw
+from weir.tasks.clinical.flow.bin_decoder import BinDecoder, BinLaw
 from weir.tasks.clinical.flow.grid import BinEvents, Grid
-from weir.tasks.clinical.flow.neighbours import Turn
-
-if TYPE_CHECKING:
-    from weir.tasks.clinical.flow.record_flow import RecordFlow
+from weir.tasks.clinical.flow.neighbours import AutoregressiveState
 
 STAMPS = 65
 """Number of events of a bin, plus one, beyond which time stamps are not told apart."""
@@ -24,9 +21,52 @@ PIECE = 512
 """Records that are made at a time."""
 
 
+class BinwiseFlow(Protocol):
+    """A flow of records' codes whose bins are decoded one after the other.
+
+    Attributes:
+        vae: its first stage.
+        grid: of the bins.
+        codes: number of codes, without the unknown one.
+        decoder: makes the events of a bin.
+        marginals: of each code's values.
+        stamps: `[events]`, time stamps of a bin with 0, 1, 2, ... events, on average.
+        outcomes: of synthetic records: as they are `told`, or `drawn`.
+    """
+
+    vae: Any
+    grid: Grid
+    codes: int
+    decoder: BinDecoder
+    marginals: Any
+    stamps: Tensor
+    outcomes: str
+
+    def tell(
+        self, seen: Tensor | None, shown: Tensor, static: Tensor, end: Tensor, outcome: Tensor
+    ) -> Any: ...
+
+    def condition(self, batch: Any) -> Any: ...
+
+    def source(
+        self, condition: Any, draws: int, generator: torch.Generator | None = None
+    ) -> Tensor: ...
+
+    def transport(
+        self,
+        x: Tensor,
+        condition: Any,
+        *,
+        steps: int | None = None,
+        solver: SolverName | None = None,
+    ) -> Any: ...
+
+    def decode(self, x: Tensor, condition: Any) -> Tensor: ...
+
+
 @torch.no_grad()
 def synthesise(
-    model: RecordFlow,
+    model: BinwiseFlow,
     static: Tensor,
     outcome: Tensor,
     end: Tensor,
@@ -38,7 +78,7 @@ def synthesise(
 ) -> Records:
     """A new record for each row of static features.
 
-    Its outcome is the one that it was made for, or (`model.outcomes`) drawn anew given what was
+    Its outcome is the one that it was made for, or (`model.outcomes`) drawn again given what was
     made: then outcome and events go together as they do in the first stage's risk, whatever the
     flow has missed of it.
 
@@ -56,7 +96,7 @@ def synthesise(
         WeirError: a generated value is not finite.
     """
     parts = [
-        _some(model, *rows, generator, steps, solver)
+        _synthesise_chunk(model, *rows, generator, steps, solver)
         for rows in zip(*(t.split(chunk) for t in (static, outcome, end)), strict=True)
     ]
     if model.outcomes == "drawn":
@@ -65,7 +105,7 @@ def synthesise(
 
 
 def resampled(
-    model: RecordFlow,
+    model: BinwiseFlow,
     train: RecordSet,
     count: int,
     *,
@@ -89,17 +129,17 @@ def resampled(
     rows = torch.randint(len(train), (count,), generator=generator, device=device)
     for some in rows.split(PIECE):
         fixed = train.static[some], train.outcome[some], train.end[some]
-        yield model.synthesise(*fixed, generator, steps=steps, solver=solver)
+        yield synthesise(model, *fixed, generator, steps=steps, solver=solver)
 
 
-def _drawn(model: RecordFlow, made: Records, generator: torch.Generator | None) -> Tensor:
+def _drawn(model: BinwiseFlow, made: Records, generator: torch.Generator | None) -> Tensor:
     """Outcomes `[record]` by the first stage's risk."""
     chance = torch.empty_like(made.outcome).uniform_(generator=generator)
     return (chance < model.vae.risk(made).sigmoid()).to(made.outcome)
 
 
-def _some(
-    model: RecordFlow,
+def _synthesise_chunk(
+    model: BinwiseFlow,
     static: Tensor,
     outcome: Tensor,
     end: Tensor,
@@ -114,19 +154,21 @@ def _some(
     code = model.decode(x, told)
     inside = grid.inside(end)
     nothing = static.new_zeros(len(static), grid.bins, codes)
-    turn = Turn(BinEvents(*[nothing] * 4), torch.zeros_like(nothing, dtype=torch.bool))
+    state = AutoregressiveState(
+        BinEvents(*[nothing] * 4), torch.zeros_like(nothing, dtype=torch.bool)
+    )
     last = nothing[:, 0]
     bins = []
     for place in range(grid.bins):
-        near = turn.now()
+        near = state.current()
         law = decoder.made(code, told.vector[:, None], near, place, generator)
         law = BinLaw(*(part[:, 0] for part in law))
         count = decoder.draw_counts(law, generator) * inside[:, place, None]
         again = repeated(law, near.past[:, 0], generator)
-        made = _events(model, law, count, again, near.before[:, 0], last, generator)
+        made = _draw_bin_events(model, law, count, again, near.before[:, 0], last, generator)
         bins.append((torch.full_like(made.record, place), made))
-        score, has, value = _of_bin(made, last)
-        turn.put(score[:, None], has[:, None])
+        score, has, value = _summarise_bin(made, last)
+        state.update(score[:, None], has[:, None])
         last = torch.where(has, value, last)
     place = torch.cat([number for number, _ in bins])
     made = _Events(*(torch.cat(parts) for parts in zip(*(m for _, m in bins), strict=True)))
@@ -163,8 +205,8 @@ class _Events(NamedTuple):
     measured: Tensor
 
 
-def _events(
-    model: RecordFlow,
+def _draw_bin_events(
+    model: BinwiseFlow,
     law: BinLaw,
     count: Tensor,
     again: Tensor,
@@ -202,7 +244,7 @@ def _events(
     )
 
 
-def _of_bin(made: _Events, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _summarise_bin(made: _Events, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Of the events of a bin, `[record, code]` each: mean score, whether there is a value, and the
     last one."""
     record, code, score, value = (part[made.measured] for part in made[:-1])

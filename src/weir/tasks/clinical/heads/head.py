@@ -23,7 +23,7 @@ FAR = 5.0
 """Features are clipped at this many standard deviations: rare flags would lie far outside."""
 
 
-class Represented(NamedTuple):
+class Representation(NamedTuple):
     """Records as a frozen first stage sees them.
 
     Attributes:
@@ -39,18 +39,18 @@ class Represented(NamedTuple):
 class RepresentedSet:
     """Data set of representations, computed once."""
 
-    everything: Represented
+    everything: Representation
 
     def __len__(self) -> int:
         return len(self.everything.outcome)
 
     def to(self, device: torch.device | str) -> RepresentedSet:
         """The same on `device`."""
-        return RepresentedSet(Represented(*(field.to(device) for field in self.everything)))
+        return RepresentedSet(Representation(*(field.to(device) for field in self.everything)))
 
-    def batch(self, items: Tensor) -> Represented:
+    def batch(self, items: Tensor) -> Representation:
         """Those numbered `items`."""
-        return Represented(*(field.index_select(0, items) for field in self.everything))
+        return Representation(*(field.index_select(0, items) for field in self.everything))
 
 
 class OutcomeHead(nn.Module):
@@ -97,10 +97,10 @@ class OutcomeHead(nn.Module):
         return RepresentedSet(self.represented(data)) if self.frozen else data
 
     @torch.no_grad()
-    def represented(self, data: RecordSet) -> Represented:
+    def represented(self, data: RecordSet) -> Representation:
         """Features of all records of a set."""
         parts = [self.features(batch) for _, batch in data.all()]
-        return Represented(torch.cat(parts), data.outcome)
+        return Representation(torch.cat(parts), data.outcome)
 
     def features(self, records: Records) -> Tensor:
         """What the head is told of records, `[record, feature]`, not yet standardised."""
@@ -130,11 +130,11 @@ class HeadObjective(RiskObjective):
         super().__init__()
         self.model, self.encoder_lr_scale = model, encoder_lr_scale
 
-    def forward(self, batch: Records | Represented, progress: float) -> dict[str, Tensor]:
+    def forward(self, batch: Records | Representation, progress: float) -> dict[str, Tensor]:
         """`loss`, the cross-entropy of the outcome, also as `bce`; in evaluation the logit `risk`
         and the `outcome` of each record."""
         model = self.model
-        known = isinstance(batch, Represented)
+        known = isinstance(batch, Representation)
         logits = model.logits(batch.features if known else model.features(batch))
         loss = members_bce(logits, batch.outcome)
         found = {"loss": loss, "bce": loss.detach()}

@@ -151,7 +151,7 @@ def write_risks(
     """
     if not predicts_risk(model):
         raise UserError(
-            f"{name} foretells no outcome; name a model with a head, or a baseline of the outcome"
+            f"{name} predicts no outcome; name a model with a head, or a baseline of the outcome"
         )
     try:
         known = TypeAdapter(Schema).validate_python(schema)

@@ -31,7 +31,7 @@ GROUPS = 12
 ROWS = 1 << 18
 """Rows of the first shard that subgroups are guessed from."""
 
-MENDS = {"unlabelled": "drop", "without_events": "drop", "infinite": "missing"}
+Fixes = {"unlabelled": "drop", "without_events": "drop", "infinite": "missing"}
 """Settings that let preprocessing repair what it refuses by default."""
 
 
@@ -186,7 +186,7 @@ def _patient_files(
 def _rehearse(folder: Path, node: dict[str, Any], notes: list[str]) -> Schema | None:
     """Preprocess with a temporary output; what may be repaired is set in the node, in place."""
     names = list(node["source"]["sha256"])
-    for _ in range(len(MENDS) + 1):
+    for _ in range(len(Fixes) + 1):
         try:
             config = ClinicalDataset.model_validate(node)
             config = config.fold(0) if len(config.folds) > 1 else config
@@ -194,12 +194,12 @@ def _rehearse(folder: Path, node: dict[str, Any], notes: list[str]) -> Schema | 
                 return process(config, folder, names, "", Path(scratch))
         except UserError as error:
             text = str(error)
-            mend = next((k for k, v in MENDS.items() if f"`{k}: {v}`" in text), None)
-            if mend is None or mend in node:
+            fix = next((k for k, v in Fixes.items() if f"`{k}: {v}`" in text), None)
+            if fix is None or fix in node:
                 notes.append(f"not usable yet: {text}")
                 return None
-            node[mend] = MENDS[mend]
-            notes.append(f"{mend}: {text.rpartition(';')[0]}")
+            node[fix] = Fixes[fix]
+            notes.append(f"{fix}: {text.rpartition(';')[0]}")
     return None
 
 

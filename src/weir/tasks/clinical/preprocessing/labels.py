@@ -130,7 +130,7 @@ def check_parts(where: str, labels: Labels) -> None:
     part = labels.part[labels.subject]
     for number, name in enumerate(SPLITS):
         if not (part == number).any():
-            raise UserError(f"{where}: split {name!r} has no record; mend the splits or labels")
+            raise UserError(f"{where}: split {name!r} has no record; fix the splits or labels")
     outcome = labels.outcome[part == 0]
     if outcome.all() or not outcome.any():
         only = "has" if outcome.all() else "has not"
@@ -155,7 +155,7 @@ def read_splits(root: Path, name: str) -> pd.Series:
     table = read_columns(str(file), parquet, ["subject_id", "split"])
     frame = table.to_pandas().astype({"split": object})
     if frame.isna().any(axis=None):
-        raise UserError(f"{file}: it has nulls; mend or drop these rows")
+        raise UserError(f"{file}: it has nulls; fix or drop these rows")
     frame = frame.drop_duplicates()
     twice = frame["subject_id"].duplicated(keep=False)
     if twice.any():
@@ -242,7 +242,7 @@ def read_keyed(file: str, parquet: pq.ParquetFile, *others: str) -> tuple[pd.Dat
     for column in KEYS:
         if table[column].null_count:
             raise UserError(
-                f"{file}: column {column!r} has {table[column].null_count} nulls; mend them"
+                f"{file}: column {column!r} has {table[column].null_count} nulls; fix them"
             )
     subject, time = KEYS
     frame = pd.DataFrame(

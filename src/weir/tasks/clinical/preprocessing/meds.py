@@ -136,7 +136,7 @@ def open_parquet(root: Path, name: str, dictionary: Sequence[str] = ()) -> pq.Pa
         return pq.ParquetFile(root / name, read_dictionary=list(dictionary))
     except (OSError, pa.ArrowException) as error:
         text = str(error).splitlines()[0]
-        raise UserError(f"{root / name} cannot be read as Parquet ({text}); mend it") from None
+        raise UserError(f"{root / name} cannot be read as Parquet ({text}); fix it") from None
 
 
 def read_columns(file: str, parquet: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
@@ -152,7 +152,7 @@ def read_columns(file: str, parquet: pq.ParquetFile, columns: Sequence[str]) -> 
 
 
 def _damaged(file: str, error: Exception) -> UserError:
-    return UserError(f"{file} is damaged ({str(error).splitlines()[0]}); get it anew")
+    return UserError(f"{file} is damaged ({str(error).splitlines()[0]}); get it again")
 
 
 def shards_among(names: Sequence[str]) -> list[str]:
@@ -271,7 +271,7 @@ class MedsReader:
             if name == "code":
                 missing += code.dictionary.null_count
             if missing:
-                raise UserError(f"{file}: column {name!r} has {missing} nulls; mend or drop them")
+                raise UserError(f"{file}: column {name!r} has {missing} nulls; fix or drop them")
         number = self.names.of(code.dictionary.to_pylist())
         if "numeric_value" in batch.schema.names:
             column = batch.column("numeric_value").cast(pa.float32(), safe=False)

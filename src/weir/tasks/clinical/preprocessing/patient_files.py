@@ -93,7 +93,7 @@ def _patients(raw: Path, names: list[str]) -> dict[int, str]:
             )
         found[int(stem)] = name
     if not found:
-        raise UserError(f"{raw}: it has no patient's Parquet file; mend `source.sha256`")
+        raise UserError(f"{raw}: it has no patient's Parquet file; fix `source.sha256`")
     return found
 
 
@@ -106,10 +106,10 @@ def _patient(raw: Path, name: str, subject: int) -> pa.Table:
         check_column(file, parquet.schema_arrow, column, kind)
     table = read_columns(file, parquet, list(kinds))
     if missing := table["variable"].null_count:
-        raise UserError(f"{file}: column 'variable' has {missing} nulls; mend or drop them")
+        raise UserError(f"{file}: column 'variable' has {missing} nulls; fix or drop them")
     minute = table["minute"].cast(pa.float64()).to_numpy()
     if np.isinf(minute).any():
-        raise UserError(f"{file}: column 'minute' has infinite values; mend or drop them")
+        raise UserError(f"{file}: column 'minute' has infinite values; fix or drop them")
     timed = ~np.isnan(minute)
     time = EPOCH + np.round(np.where(timed, minute, 0) * MINUTE).astype("int64")
     columns = [
@@ -146,11 +146,11 @@ def _outcomes(
     if bad.any():
         raise UserError(
             f"{file}: column {config.outcome!r} has {frame[config.outcome][bad].iloc[0]!r}, but "
-            "only 0 and 1 are outcomes (an empty one is no label); mend it"
+            "only 0 and 1 are outcomes (an empty one is no label); fix it"
         )
     subject = pd.to_numeric(frame[settings.subject], errors="coerce")
     if not np.isfinite(subject).all() or (subject != subject.round()).any():
-        raise UserError(f"{file}: column {settings.subject!r} has what is no number; mend it")
+        raise UserError(f"{file}: column {settings.subject!r} has what is no number; fix it")
     subject = subject.astype("int64")
     known = outcome.notna()
     end = EPOCH + round(settings.prediction_hours * 60 * MINUTE)
@@ -188,14 +188,14 @@ def _check_statistics(settings: PatientFiles, raw: Path, variables: set[str]) ->
     if lost:
         raise UserError(
             f"{file}: variable {lost[0]!r} of the patients is missing ({len(lost)} such), as if it "
-            "were of other data; mend or unset `patient_files.statistics`"
+            "were of other data; fix or unset `patient_files.statistics`"
         )
 
 
 def _read_csv(file: Path, setting: str) -> pd.DataFrame:
     if not file.is_file():
-        raise UserError(f"{file} does not exist; mend `{setting}`")
+        raise UserError(f"{file} does not exist; fix `{setting}`")
     try:
         return pd.read_csv(file)
     except (ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"{file} is no CSV ({str(error).splitlines()[0]}); mend it") from None
+        raise UserError(f"{file} is no CSV ({str(error).splitlines()[0]}); fix it") from None

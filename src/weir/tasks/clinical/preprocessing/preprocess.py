@@ -78,7 +78,7 @@ def _read(
     labels, split = read_labels(root, names, config, zones, repairs)
     shards = shards_among(names)
     if not shards:
-        raise UserError(f"{root / data_subdirectory}: it has no Parquet file; mend `source.sha256`")
+        raise UserError(f"{root / data_subdirectory}: it has no Parquet file; fix `source.sha256`")
     reader = MedsReader(root, shards, labels.subjects, Names(), zones)
     spill, tally = Spill(scratch), Tally()
     statics = Statics(np.full(len(labels.subjects), UNBORN))

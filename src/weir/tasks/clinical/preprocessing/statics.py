@@ -137,7 +137,7 @@ def static_features(
             listed = ", ".join(sorted(found)[:20]) or "none"
             raise UserError(
                 f"subgroups.{title}: no record has one of its static codes, but there are {listed};"
-                f" mend `subgroups.{title}`"
+                f" fix `subgroups.{title}`"
             )
     values = np.stack(columns, 1) if columns else np.zeros((len(train), 0))
     described = zip(*rows, strict=True) if rows else ((),) * 5

@@ -116,6 +116,6 @@ def _refuse_infinite(
         at = int(bad.argmax())
         raise UserError(
             f"{reader.root / data_subdirectory}: a value of {reader.names.names[code[at]]!r} of "
-            f"subject {reader.subjects[subject[at]]} is infinite; mend it or set "
+            f"subject {reader.subjects[subject[at]]} is infinite; fix it or set "
             "`infinite: missing` in the dataset node"
         )

@@ -40,7 +40,7 @@ def places(owner: Tensor, owners: int) -> tuple[Tensor, Tensor]:
     return place, count
 
 
-def in_groups(
+def apply_by_group(
     tokens: Tensor, owner: Tensor, owners: int, apply: Apply, form: Form, *, slack: float = 1.0
 ) -> Tensor:
     """Apply a network to the items of each owner, `[item, out]`.

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weir.networks.attention import MLP, Attention
-from weir.tasks.clinical.representation.ragged import Form, in_groups, places
+from weir.tasks.clinical.representation.ragged import Form, apply_by_group, places
 
 if TYPE_CHECKING:
     from weir.tasks.clinical.data.records import Records
@@ -163,7 +163,7 @@ class GRU(nn.Module):
     def _run(self, gru: nn.GRU, x: Tensor, owner: Tensor, owners: int) -> Tensor:
         if not len(x):
             return x.new_zeros(0, gru.hidden_size)
-        return in_groups(
+        return apply_by_group(
             x, owner, owners, lambda x, mask: gru(x)[0], self.form, slack=RECURRENT_SLACK
         )
 
@@ -192,7 +192,7 @@ class SequenceTransformer(nn.Module):
     def forward(self, x: Tensor, records: Records) -> Tensor:
         """`[set, width]` to the same."""
         owners = len(records.outcome)
-        return in_groups(x, records.set_record, owners, self._run, self.form, slack=SLACK)
+        return apply_by_group(x, records.set_record, owners, self._run, self.form, slack=SLACK)
 
     def _run(self, x: Tensor, mask: Tensor | None) -> Tensor:
         for block in self.blocks:

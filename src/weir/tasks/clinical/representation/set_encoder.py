@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from weir.tasks.clinical.representation.decoder import ValueCodes, mixed
 from weir.tasks.clinical.representation.ragged import (
     Form,
-    in_groups,
+    apply_by_group,
     places,
     segment_softmax,
     segment_sum,
@@ -109,7 +109,9 @@ class AttentionEncoder(nn.Module):
         tokens = mixed(self.events, self.places(records))
         place, count = places(owner, sets)
         begins = (place % PIECE == 0).long()
-        tokens = in_groups(tokens, begins.cumsum(0) - 1, int(begins.sum()), self._attend, self.form)
+        tokens = apply_by_group(
+            tokens, begins.cumsum(0) - 1, int(begins.sum()), self._attend, self.form
+        )
         tokens = self.norm(tokens)
         share = segment_softmax(self.score(tokens), owner, sets)
         weighed = tokens.unflatten(-1, (self.heads, -1)) * share[..., None]

@@ -1,13 +1,13 @@
 """Stage 1 of the clinical task: SeqSetVAE, alone or together with a head for the outcome.
 
 The loss is the negative evidence lower bound of the sets (weighed by beta), the cross-entropy of
-the outcome, and how badly a state foretells the next set's latent.
+the outcome, and how badly a state predicts the next set's latent.
 
 References:
     Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow, 2016: free bits.
     Fu et al., Cyclical Annealing Schedule, NAACL 2019.
 
-What objectives share that foretell the outcome: how validation scores it.
+What objectives share that predict the outcome: how validation scores it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def risk_scores(predicted: dict[str, Tensor]) -> dict[str, float]:
 
 
 class Stage1Objective(RiskObjective):
-    """Weighed sum of reconstruction, divergence, outcome and foretelling.
+    """Weighed sum of reconstruction, divergence, outcome and predicting.
 
     Args:
         model: the model to train.
@@ -110,14 +110,14 @@ class Stage1Objective(RiskObjective):
         devices would wait for their gradients."""
         model, config = self.model, self.config
         idle: list[nn.Module | None] = []
-        foretells = config.next_set > 0 and model.next_set is not None
+        predicts = config.next_set > 0 and model.next_set is not None
         if not config.reconstruction:
             idle.append(model.decoder)
-        if not foretells:
+        if not predicts:
             idle.append(model.next_set)
         if model.head is None:
             idle += [model.score, model.norm]
-            idle += [] if foretells else [model.state_in, model.sequence]
+            idle += [] if predicts else [model.state_in, model.sequence]
         return [part for part in idle if part is not None]
 
     def _elbo(
@@ -170,7 +170,7 @@ def beta(prior: Prior, progress: float) -> float:
 
 
 def next_set_nll(model: SeqSetVAE, states: Tensor, mean: Tensor, records: Records) -> Tensor:
-    """How badly states foretell the next set's latent, `[]` nats a set.
+    """How badly states predict the next set's latent, `[]` nats a set.
 
     Args:
         model: causal.

@@ -44,7 +44,7 @@ class PatientFiles(Config):
         48.0, description="When the outcome is predicted, hours after minute 0."
     )
     statistics: str | None = Field(
-        None, description="CSV of `variable`, `mean`, `std`: checked, and computed anew."
+        None, description="CSV of `variable`, `mean`, `std`: checked, and computed again."
     )
 
 

@@ -105,7 +105,7 @@ class RecordFlowSettings(Config):
     weights: FlowWeights = Field(default_factory=FlowWeights, description="Of the loss's parts.")
     outcomes: Literal["told", "drawn"] = Field(
         "told",
-        description="Outcomes of synthetic records: those that they were made for, or drawn anew "
+        description="Outcomes of synthetic records: those that they were made for, or drawn again "
         "by the risk that the first stage, trained with the outcome, sees in what was made.",
     )
 

@@ -128,7 +128,7 @@ class ClinicalStage1(Config):
     )
     next_set: NonNegativeFloat = Field(
         0.002,
-        description="Weight of foretelling the next set's latent from a state, in nats a set; "
+        description="Weight of predicting the next set's latent from a state, in nats a set; "
         "only of causal states.",
     )
     event_dropout: float = Field(
@@ -176,7 +176,7 @@ class ClinicalStage2(ClinicalFlow):
                 raise ValueError(f"{name} is for model {other} only; remove it")
         return self
 
-    def fits_on(self, above: Sequence[Config]) -> None:
+    def check_against_upstream(self, above: Sequence[Config]) -> None:
         """Only a first stage that has a risk can draw outcomes."""
         (stage1,) = (node for node in above if isinstance(node, ClinicalStage1))
         if self.outcomes == "drawn" and not stage1.outcome.weight:

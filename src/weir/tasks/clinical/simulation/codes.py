@@ -68,7 +68,7 @@ class Measured:
         organ: number of the organ.
         form: linear; log: the exponential of it; below: 100 minus the exponential.
         centre: at organ state 0, as `form` takes it.
-        spread: likewise, by one of the inner sum.
+        spread: the same, by one of the inner sum.
         strength: of the organ's state; negative where the value falls with severity.
         share: of the source's events that have the code.
         decimals: that are written.

@@ -23,8 +23,8 @@ class WindowCondition(NamedTuple):
     Attributes:
         token: `[condition, variable, width]`, the backbone's tokens.
         loc: `[condition, variable, horizon]`, see `weir.tasks.forecast.flow.network`.
-        scale: likewise.
-        df: likewise.
+        scale: the same.
+        df: the same.
     """
 
     token: Tensor

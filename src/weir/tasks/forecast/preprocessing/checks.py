@@ -74,7 +74,7 @@ def infinities(table: Table) -> None:
     if len(rows):
         raise UserError(
             f"{table.at(rows[0], table.values.columns[columns[0]])}: the value is infinite; leave "
-            "the cell empty and set `gaps`, or mend it"
+            "the cell empty and set `gaps`, or fix it"
         )
 
 
@@ -99,13 +99,13 @@ def duplicates(table: Table, config: ForecastDataset) -> None:
         return
     row = int(again.argmax())
     if config.duplicates == "error":
-        mend = "set `duplicates: first` or `mean`"
+        fix = "set `duplicates: first` or `mean`"
         if 2 * again.sum() >= len(again):
-            mend = "if the file stacks several series, write one column for each, else " + mend
+            fix = "if the file stacks several series, write one column for each, else " + fix
         elif _clock_change(table.times[row]):
-            mend = "if these are local times with daylight saving set `timezone`, else " + mend
+            fix = "if these are local times with daylight saving set `timezone`, else " + fix
         raise UserError(
-            f"{table.at(row)}: the timestamp stands twice ({int(again.sum())} such rows); {mend}"
+            f"{table.at(row)}: the timestamp stands twice ({int(again.sum())} such rows); {fix}"
         )
     if config.duplicates == "mean":
         values = table.values.groupby(np.cumsum(~again) - 1).mean()
@@ -236,15 +236,15 @@ def _gap_message(table: Table, missing: np.ndarray, row: int, column: int) -> st
         name = table.values.columns[column]
         return (
             f"{table.at(row, name)}: the value is missing ({int(missing.sum())} missing in all); "
-            "mend it, or set `gaps: interpolate` or `hold`"
+            "fix it, or set `gaps: interpolate` or `hold`"
         )
     length = next(length for first, length in runs(missing.all(1)) if first == row)
-    mend = "set `gaps: interpolate` or `hold`"
+    fix = "set `gaps: interpolate` or `hold`"
     if _clock_change(table.times[row]):
-        mend = "if these are local times with daylight saving set `timezone`, else " + mend
+        fix = "if these are local times with daylight saving set `timezone`, else " + fix
     return (
         f"{place(table.file, int(table.lines[row]))}: before it {length} rows are missing, from "
-        f"{table.times[row]} on; {mend}"
+        f"{table.times[row]} on; {fix}"
     )
 
 

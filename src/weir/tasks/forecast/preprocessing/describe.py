@@ -45,7 +45,7 @@ def describe(file: Path) -> Proposal:
         UserError: no table with a time column can be read from the file; one line.
     """
     if not file.is_file():
-        raise UserError(f"{file} does not exist or is no file; mend the path")
+        raise UserError(f"{file} does not exist or is no file; fix the path")
     if not file.name.endswith(SUFFIXES):
         raise UserError(f"{file}: unknown kind of file; convert it to {', '.join(SUFFIXES)}")
     notes: list[str] = []

@@ -124,7 +124,7 @@ def _parse(
         raise UserError(
             f"{place(file, int(lines[row]))}: column {column.name!r} holds "
             f"{str(column.iloc[row])!r}, which is not {wanted}; set `time_format` "
-            "(strptime, 'epoch s' or 'epoch ms') or mend the row"
+            "(strptime, 'epoch s' or 'epoch ms') or fix the row"
         )
     return pd.DatetimeIndex(parsed)
 
@@ -206,7 +206,7 @@ def _need_columns(file: Path, found: list[str], config: ForecastDataset) -> None
         )
     for name in config.columns or []:
         if name not in found:
-            raise UserError(f"{file}: there is no column {name!r} among {listed}; mend `columns`")
+            raise UserError(f"{file}: there is no column {name!r} among {listed}; fix `columns`")
 
 
 def _read_parquet(file: Path, config: ForecastDataset) -> pd.DataFrame:
@@ -253,7 +253,7 @@ def _read_csv(file: Path, config: ForecastDataset) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.ParserWarning, *DAMAGE) as error:
         text = str(error).splitlines()[0].removeprefix("Error tokenizing data. C error: ")
         raise UserError(
-            f"{file} is no readable CSV ({text}); mend the file or set `separator`"
+            f"{file} is no readable CSV ({text}); fix the file or set `separator`"
         ) from None
     if frame.dropna(how="all").empty:
         raise UserError(f"{file} has a header and no rows; export it again")
@@ -300,7 +300,7 @@ def _numbers(
             row = int(bad.argmax())
             raise UserError(
                 f"{place(file, int(lines[row]))}: column {name!r} holds "
-                f"{str(column.iloc[row])!r}, not a number; mend it, set `decimal`, "
+                f"{str(column.iloc[row])!r}, not a number; fix it, set `decimal`, "
                 "or list the numeric ones in `columns`"
             )
         columns[name] = parsed.astype("float64")

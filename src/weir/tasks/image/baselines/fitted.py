@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from weir.networks.fitted import Held
+from weir.networks.fitted import FittedModule
 from weir.tasks.image.data.scale import Scale
 
 if TYPE_CHECKING:
     from weir.tasks.image.data.load import ImageData, Images
 
 
-class Fitted(Held):
+class Fitted(FittedModule):
     """A baseline whose buffers take their shapes from the data, or from saved weights.
 
     It is an `image_model.ImageModel` without a code: it lives on the scales of the data.

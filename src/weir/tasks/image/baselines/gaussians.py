@@ -29,7 +29,7 @@ class TrainingImages(Fitted):
     def __init__(self, schema: Mapping[str, Any]) -> None:
         super().__init__(schema)
         kind = torch.float32 if self.scale.levels is None else torch.uint8
-        self.hold(raw=torch.empty(0, *self.shape, dtype=kind), label=torch.empty(0).long())
+        self.store(raw=torch.empty(0, *self.shape, dtype=kind), label=torch.empty(0).long())
 
     def fit(self, data: ImageData, seed: int) -> None:
         """Keep the images."""
@@ -40,10 +40,10 @@ class TrainingImages(Fitted):
             kept = torch.linspace(0, len(own) - 1, min(KEPT, len(own)), device=own.device)
             rows.append(own[kept.long()])
         chosen = torch.cat(rows)
-        self.hold(raw=train.raw[chosen], label=train.label[chosen])
+        self.store(raw=train.raw[chosen], label=train.label[chosen])
 
     def draw_class(self, label: int, draws: int, generator: torch.Generator | None) -> Tensor:
-        """See `Fitted.draw_class`; dequantised anew."""
+        """See `Fitted.draw_class`; dequantised again."""
         own = (self.label == label).nonzero()[:, 0]
         # More draws than images: as many rounds through all of them as it takes.
         rounds = [

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from weir.networks.fitted import Held
+from weir.networks.fitted import FittedModule
 from weir.tasks.image.density import low_rank as expectation
 from weir.tasks.image.density.low_rank import LowRank
 
@@ -16,7 +16,7 @@ FULL_RANK = 512
 """Directions of their own variance of a class that has a single Gaussian."""
 
 
-class ClassGaussians(Held):
+class ClassGaussians(FittedModule):
     """Laws of events, flattened, with white noise added, given the class or not.
 
     Args:
@@ -30,7 +30,7 @@ class ClassGaussians(Held):
     def __init__(self, size: int, priors: Sequence[float]) -> None:
         super().__init__()
         self.classes = len(priors)
-        self.hold(
+        self.store(
             owner=torch.zeros(0).long(),
             log_weight=torch.zeros(0),
             mean=torch.zeros(0, size),
@@ -85,7 +85,7 @@ class ClassGaussians(Held):
             ]
         owner = [torch.full((len(law.mean),), each) for each, law in enumerate(laws)]
         parts = {name: torch.cat([getattr(law, name) for law in laws]) for name in LowRank._fields}
-        self.hold(owner=torch.cat(owner), **{name: part.float() for name, part in parts.items()})
+        self.store(owner=torch.cat(owner), **{name: part.float() for name, part in parts.items()})
         self.to(device)
 
     def law(self, label: int | None) -> LowRank:

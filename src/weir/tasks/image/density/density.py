@@ -21,11 +21,11 @@ from zuko.flows.coupling import GeneralCouplingTransform
 from zuko.transforms import ComposedTransform, DependentTransform, MonotonicAffineTransform
 from zuko.utils import broadcast, unpack
 
+from weir.flows.edm import NoiseRange
 from weir.networks.adaln import ScalarEmbedding
 from weir.tasks.image.data.scale import SIGMA_DATA
 from weir.tasks.image.density.mixture_law import Cells, MixtureLaw
 from weir.tasks.image.density.univariate import LogisticMixture, Spline, SumOfSquares
-from weir.tasks.image.flow.edm_flow import NoiseRange
 
 TransformName = Literal["mixture", "affine", "gaussianization", "sos", "spline"]
 ActivationName = Literal["silu", "gelu", "tanh", "softplus", "relu"]

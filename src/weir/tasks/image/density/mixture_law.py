@@ -152,7 +152,7 @@ class MixtureLaw(nn.Module):
 
     One network sees all coordinates before the i-th. Of pictures a second one may make the mixtures
     of what the first one tells and of the pixels near by; it is the same everywhere, so that
-    strokes and edges need not be learnt anew at each place.
+    strokes and edges need not be learnt again at each place.
 
     Args:
         shape: of an event.

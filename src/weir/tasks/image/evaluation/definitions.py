@@ -29,7 +29,7 @@ _TEST = "mean over held-out items, each against the samples of its class"
 _BITS = (
     "-log2 of the density of a picture's dequantised levels, per channel and pixel and per level's "
     "width, so that it bounds the levels' own bits from above; mean over items, each with uniform "
-    "noise drawn anew until there are 1000; "
+    "noise drawn again until there are 1000; "
 )
 
 DEFINITIONS: dict[str, Definition] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,33 +13,6 @@ from weir.flows.paths import Path, expand_time
 from weir.flows.solvers import Solution
 from weir.tasks.image.data.scale import SIGMA_DATA
 from weir.tasks.image.flow.image_flow import ImageCondition, ImageFlow, ImageSolver, flat
-
-
-@dataclass(frozen=True)
-class NoiseRange:
-    """Noises of training and sampling, event units.
-
-    Attributes:
-        p_mean: mean of ln sigma in training.
-        p_std: its standard deviation.
-        sigma_min: least noise of the samplers but 0.
-        sigma_max: most noise, where sampling begins.
-        rho: exponent of the samplers' grid.
-    """
-
-    p_mean: float = -1.2
-    p_std: float = 1.2
-    sigma_min: float = 0.002
-    sigma_max: float = 80.0
-    rho: float = 7.0
-
-    def level(self, sigma: Tensor) -> Tensor:
-        """Where ln sigma lies between the ends of the range: 0 to 1, of sigma's shape.
-
-        EDM's `ln(sigma) / 4` up to shift and scale; noise beyond an end counts as that end.
-        """
-        low, high = math.log(self.sigma_min), math.log(self.sigma_max)
-        return (sigma.clamp(self.sigma_min, self.sigma_max).log() - low) / (high - low)
 
 
 class EdmFlow(ImageFlow):
@@ -58,9 +30,9 @@ class EdmFlow(ImageFlow):
 
     has_denoiser = True
 
-    def __init__(self, *args: Any, noise: NoiseRange | None = None, **settings: Any) -> None:
+    def __init__(self, *args: Any, noise: edm.NoiseRange | None = None, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self.noise = NoiseRange() if noise is None else noise
+        self.noise = edm.NoiseRange() if noise is None else noise
         self.path = Path("trigonometric")
 
     def field(self, u: Tensor, sigma: Tensor, label: Tensor, step: Tensor | None = None) -> Tensor:

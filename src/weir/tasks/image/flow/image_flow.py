@@ -191,7 +191,7 @@ class ImageFlow(FlowModel):
         return white
 
     def events(self, batch: Images) -> Tensor:
-        """Events `[batch, *event]` of a batch's pictures, dequantised anew."""
+        """Events `[batch, *event]` of a batch's pictures, dequantised again."""
         with torch.no_grad():
             return self.code.encode(self.code.scale.dequantise(batch.raw))
 

@@ -1,4 +1,4 @@
-"""The plain flow of the task's first proposal, mended: linear maps and one activation.
+"""The plain flow of the task's first proposal, fixed: linear maps and one activation.
 
 It knows no noise and is no score network; it is kept as the ablation that shows what activations
 cost. Activations that are not onto (softplus, elu, tanh) or not increasing (swish) are mixed with

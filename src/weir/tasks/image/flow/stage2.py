@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from weir.errors import UserError
+from weir.flows.edm import NoiseRange
 from weir.tasks.image.data.scale import SIGMA_DATA
 from weir.tasks.image.density.coarse_law import CoarseToFine
 from weir.tasks.image.density.density import Density
 from weir.tasks.image.density.mixture_law import Cells, frequent_levels
 from weir.tasks.image.flow.denoiser import Denoiser, DenoiserObjective
-from weir.tasks.image.flow.edm_flow import NoiseRange
 from weir.tasks.image.flow.matching import MatchingFlow, MatchingObjective
 from weir.tasks.image.flow.plain_flow import PlainFlow, PlainObjective
 from weir.tasks.image.flow.score_flow import ScoreFlow, ScoreObjective

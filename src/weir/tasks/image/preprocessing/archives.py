@@ -31,7 +31,7 @@ class Members(ABC):
         seen: set[str] = set()
         for name in names:
             if name in seen:
-                raise UserError(f"{where}, {name}: it is in there twice; pack the files anew")
+                raise UserError(f"{where}, {name}: it is in there twice; pack the files again")
             seen.add(name)
         self.where = where
         self.names = names
@@ -107,7 +107,7 @@ def open_members(folder: Path, names: list[str]) -> Iterator[Members]:
             with tarfile.open(file) as tape:
                 yield _Tar(file, tape)
     except DAMAGE as error:
-        raise UserError(f"{file} is damaged ({_first_line(error)}); get it anew") from None
+        raise UserError(f"{file} is damaged ({_first_line(error)}); get it again") from None
 
 
 def slashed(name: str) -> str:

@@ -29,7 +29,7 @@ def name_classes(pictures: Pictures, config: ImageDataset) -> None:
             odd = sorted(set(config.classes) ^ set(pictures.classes))
             raise UserError(
                 f"{pictures.where}: `classes` and the data's own ({', '.join(pictures.classes)}) "
-                f"differ in {', '.join(odd)}; mend or unset `classes`"
+                f"differ in {', '.join(odd)}; fix or unset `classes`"
             )
         order = np.array([config.classes.index(name) for name in pictures.classes])
         pictures.label = order[pictures.label]
@@ -40,7 +40,7 @@ def name_classes(pictures: Pictures, config: ImageDataset) -> None:
             item = int(bad.argmax())
             raise UserError(
                 f"{pictures.at(item)}: its label is {pictures.label[item]}, but `classes` names 0 "
-                f"to {len(config.classes) - 1} ({int(bad.sum())} such labels); mend `classes`"
+                f"to {len(config.classes) - 1} ({int(bad.sum())} such labels); fix `classes`"
             )
         pictures.classes = tuple(config.classes)
     elif pictures.classes is None:
@@ -62,7 +62,7 @@ def check_levels(pictures: Pictures, config: ImageDataset) -> None:
             item = int((high >= levels).argmax())
             raise UserError(
                 f"{pictures.at(rows.start + item)}: it has level {high[item]}, but there are "
-                f"{levels} (0 to {levels - 1}); mend `levels`"
+                f"{levels} (0 to {levels - 1}); fix `levels`"
             )
     pictures.levels = levels
 
@@ -89,7 +89,7 @@ def drop_constant(pictures: Pictures, config: ImageDataset) -> None:
         pictures.repairs.append(Repair("constant", count, "of one level throughout: kept"))
         return
     if flat.all():
-        raise UserError(f"{pictures.where}: every picture is of one level; mend the files")
+        raise UserError(f"{pictures.where}: every picture is of one level; fix the files")
     pictures.keep(~flat)
     pictures.repairs.append(Repair("constant", count, "of one level throughout: left out"))
 

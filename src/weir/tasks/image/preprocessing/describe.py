@@ -22,7 +22,7 @@ from weir.tasks.proposal import Proposal
 LOOSE = 500
 """Pictures of a folder above which they are to be packed: each has a line in params.yaml."""
 
-MENDS = {"broken": "drop", "constant": "drop"}
+Fixes = {"broken": "drop", "constant": "drop"}
 """Settings that let preprocessing repair what it refuses by default."""
 
 
@@ -42,7 +42,7 @@ def describe(path: Path) -> Proposal:
             )
         folder, names, sha256 = path.parent, [path.name], file_digest(path)
     else:
-        raise UserError(f"{path} does not exist; mend the path")
+        raise UserError(f"{path} does not exist; fix the path")
     notes: list[str] = []
     node = {"task": "image", "source": {"path": str(path), "sha256": sha256}}
     schema = _rehearse(folder, names, node, notes)
@@ -86,7 +86,7 @@ def _names(folder: Path) -> list[str]:
 def _rehearse(
     folder: Path, names: list[str], node: dict[str, Any], notes: list[str]
 ) -> Schema | None:
-    """Go through preprocessing without a judge, mending `node` by what each error asks for.
+    """Go through preprocessing without a judge, fixing `node` by what each error asks for.
 
     What remains in the way becomes a note.
     """
@@ -96,8 +96,8 @@ def _rehearse(
             return process(config, folder, names, "", folder).schema
         except UserError as error:
             text = str(error)
-        mend = next((key for key in MENDS if f"`{key}: " in text and key not in node), None)
-        if mend is None:
+        fix = next((key for key in Fixes if f"`{key}: " in text and key not in node), None)
+        if fix is None:
             notes.append(f"not usable yet: {text}")
             return None
-        node[mend] = MENDS[mend]
+        node[fix] = Fixes[fix]

@@ -124,7 +124,7 @@ def _decode(
                 text = (str(e) or type(e).__name__).splitlines()[0]
                 text = "no known format" if isinstance(e, UnidentifiedImageError) else text
                 raise UserError(
-                    f"{where} is not a picture ({text}); mend it, or set `broken: drop`"
+                    f"{where} is not a picture ({text}); fix it, or set `broken: drop`"
                 ) from None
             good[place[name]] = False
             continue

@@ -45,7 +45,7 @@ def read_cifar(members: Members, config: ImageDataset) -> Pictures:
         if not content.size or content.size % RECORD:
             raise UserError(
                 f"{where}: {content.size} bytes are no whole number of CIFAR-10's records of "
-                f"{RECORD}; get the binary version of CIFAR-10 anew"
+                f"{RECORD}; get the binary version of CIFAR-10 again"
             )
         records = content.reshape(-1, RECORD)
         bad = records[:, 0] > 9
@@ -53,7 +53,7 @@ def read_cifar(members: Members, config: ImageDataset) -> Pictures:
             item = int(bad.argmax())
             raise UserError(
                 f"{where}, picture {item}: its label is {records[item, 0]}, CIFAR-10 has 0 to 9; "
-                "get the binary version of CIFAR-10 anew"
+                "get the binary version of CIFAR-10 again"
             )
         pieces[name] = records
     # In the order of the names, however the archive was packed.
@@ -140,7 +140,7 @@ def read_array(stream: IO[bytes], where: str) -> np.ndarray:
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[3] not in (1, 3):
             raise UserError(
                 f"{where}: no idx file of pictures or labels (magic number {magic.hex() or 'none'}"
-                ", 00000803 or 00000801 expected); get it anew, or leave it out"
+                ", 00000803 or 00000801 expected); get it again, or leave it out"
             )
         if magic[2] != UBYTE:
             raise UserError(
@@ -149,18 +149,18 @@ def read_array(stream: IO[bytes], where: str) -> np.ndarray:
             )
         header = plain.read(4 * magic[3])
         if len(header) < 4 * magic[3]:
-            raise UserError(f"{where} breaks off in its header; get it anew")
+            raise UserError(f"{where} breaks off in its header; get it again")
         shape = struct.unpack(f">{magic[3]}I", header)
         room(where, *shape)
         array = np.empty(shape, "uint8")
         got = _fill(plain, array)
         if got < array.size:
-            raise UserError(f"{where} breaks off after {got} of {array.size} bytes; get it anew")
+            raise UserError(f"{where} breaks off after {got} of {array.size} bytes; get it again")
         if plain.read(1):
-            raise UserError(f"{where} goes on after its {array.size} bytes; get it anew")
+            raise UserError(f"{where} goes on after its {array.size} bytes; get it again")
     except DAMAGE as error:
         text = str(error).splitlines()[0]
-        raise UserError(f"{where} is damaged ({text}); get it anew") from None
+        raise UserError(f"{where} is damaged ({text}); get it again") from None
     return array
 
 

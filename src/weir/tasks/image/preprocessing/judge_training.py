@@ -31,7 +31,7 @@ def train_judge(
 ) -> tuple[Judge, JudgeCard]:
     """Train on `train`, select on `validation`, and tell the accuracy on both held-out parts.
 
-    Pixels are dequantised anew at each step, so that samples between the levels are no news.
+    Pixels are dequantised again at each step, so that samples between the levels are no news.
     The result is a function of the data and the settings.
 
     Raises:

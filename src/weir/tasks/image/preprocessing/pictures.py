@@ -117,7 +117,7 @@ def room(where: str, count: int, *shape: int) -> None:
     """
     size = count * int(np.prod(shape, dtype="object"))
     if size == 0:
-        raise UserError(f"{where}: there are no pictures in it; mend `source`")
+        raise UserError(f"{where}: there are no pictures in it; fix `source`")
     if size > MOST_BYTES:
         raise UserError(
             f"{where}: {count} pictures of {' x '.join(map(str, shape))} take {size / 2**30:.1f} "

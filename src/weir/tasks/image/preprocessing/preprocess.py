@@ -126,7 +126,7 @@ def statistics(pictures: Pictures, train: np.ndarray) -> tuple[float, float]:
     mean = float(counts @ level / counts.sum())
     variance = float(counts @ (level - mean) ** 2 / counts.sum())
     if variance == 0:
-        raise UserError(f"{pictures.where}: every training pixel is {mean:g}; mend the files")
+        raise UserError(f"{pictures.where}: every training pixel is {mean:g}; fix the files")
     unit = Scale(pictures.levels, 0.0, 1.0)
     center = float(unit.unit(torch.tensor(mean, dtype=torch.float64)))
     # A level's cell is one wide, and a uniform number in it has variance 1 / 12.

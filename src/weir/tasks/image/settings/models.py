@@ -245,7 +245,7 @@ class ImageStage2(Config):
             raise ValueError("guidance needs a model that also knows no class: set drop_class")
         return self
 
-    def fits_on(self, above: Sequence[Config]) -> None:
+    def check_against_upstream(self, above: Sequence[Config]) -> None:
         """Components of grey levels are for pixels only."""
         if self.density.levels and getattr(above[0], "model", "") != "pixels":
             raise ValueError(

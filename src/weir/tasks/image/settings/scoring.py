@@ -24,7 +24,7 @@ class ImageDistill(Distill):
         "network; null takes the defaults. Other students have their teacher's.",
     )
 
-    def fits_on(self, above: Sequence[Config]) -> None:
+    def check_against_upstream(self, above: Sequence[Config]) -> None:
         """A network of its own is for the student of a flow only."""
         kind = next(each.model for each in above if isinstance(each, ImageStage2))
         if self.student is not None and kind != "flow":

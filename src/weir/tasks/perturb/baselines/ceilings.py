@@ -28,7 +28,7 @@ class Ceiling(Fitted):
     def __init__(self) -> None:
         super().__init__()
         # A model folder needs at least one tensor.
-        self.hold(fitted=torch.zeros(()))
+        self.store(fitted=torch.zeros(()))
 
     def fit(self, data: PerturbData) -> Self:
         """There is nothing to learn."""

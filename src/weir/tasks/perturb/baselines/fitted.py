@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from weir.networks.fitted import Held
+from weir.networks.fitted import FittedModule
 
 if TYPE_CHECKING:
     from weir.tasks.perturb.data.cells import Cells, CellSet
@@ -75,7 +75,7 @@ def profiles(cells: CellSet, feature: Callable[[Cells], Tensor]) -> Profiles:
     return Profiles(keys // conditions, keys % conditions, count, total / count[:, None])
 
 
-class Fitted(Held):
+class Fitted(FittedModule):
     """A baseline whose buffers take their shapes from the data, or from saved weights.
 
     Attributes:

@@ -33,15 +33,15 @@ class Linear(Shift):
     def __init__(self, scale: float) -> None:
         super().__init__(scale)
         matrix, row = torch.zeros(0, 0), torch.zeros(0)
-        self.hold(unit=row, centre=row, components=matrix, origin=row, spread=torch.ones(()))
-        self.hold(doses=matrix, contexts=matrix, coefficients=matrix, variances=torch.zeros(2))
+        self.store(unit=row, centre=row, components=matrix, origin=row, spread=torch.ones(()))
+        self.store(doses=matrix, contexts=matrix, coefficients=matrix, variances=torch.zeros(2))
 
     def fit(self, data: PerturbData) -> Self:
         """Solve for the weights on the training cells' mean changes."""
         scale = float(self.scale)
         groups = profiles(data.split("train"), lambda c: log_normalise(c.counts, c.library, scale))
         device = groups.mean.device
-        self.hold(
+        self.store(
             unit=torch.tensor([unit or 1.0 for unit in data.schema.dose_scale], device=device),
             centre=data.pca.mean.to(device),
             components=data.pca.components.to(device),
@@ -57,7 +57,7 @@ class Linear(Shift):
         variances = _choose(doses, contexts, changes, left_out)
         kernel = _kernel(doses, contexts, doses, contexts, *variances)
         weights = torch.linalg.solve(kernel + torch.eye(len(kernel)).to(kernel), changes)
-        self.hold(
+        self.store(
             doses=doses,
             contexts=contexts,
             coefficients=weights @ self.components.double(),
@@ -76,7 +76,7 @@ class Linear(Shift):
         each = [groups.control(int(c)) for c in groups.context.unique()]
         scores = (torch.stack(each) - self.centre.double()) @ self.components.double().T
         spread = (scores - scores.mean(dim=0)).square().sum(dim=1).mean().sqrt()
-        self.hold(origin=scores.mean(dim=0), spread=torch.where(spread > 0, spread, 1.0))
+        self.store(origin=scores.mean(dim=0), spread=torch.where(spread > 0, spread, 1.0))
 
     def _dose(self, doses: Tensor) -> Tensor:
         """Logarithmic doses `[row, perturbation]`, 1 at the typical one."""

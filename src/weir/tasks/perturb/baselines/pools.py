@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from weir.tasks.perturb.data.load import PerturbData
 
 
-def deal(of: int, count: int, generator: torch.Generator | None) -> Tensor:
+def balanced_indices(of: int, count: int, generator: torch.Generator | None) -> Tensor:
     """`[count]` items below `of` in random order, each as often as any other, give or take one."""
     device = "cpu" if generator is None else generator.device
     rounds = -(-count // of)
@@ -46,8 +46,8 @@ class Pool(Fitted):
         super().__init__()
         whole = torch.zeros(0, dtype=torch.int64)
         self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
-        self.hold(counts=whole.int(), genes=whole.int(), starts=whole)
-        self.hold(context=whole, condition=whole, doses=torch.zeros(0, 0))
+        self.store(counts=whole.int(), genes=whole.int(), starts=whole)
+        self.store(context=whole, condition=whole, doses=torch.zeros(0, 0))
 
     def fit(self, data: PerturbData) -> Self:
         """Keep perturbed training cells, evenly spaced among those of their group."""
@@ -60,7 +60,7 @@ class Pool(Fitted):
             genes.append(gene.int())
             counts.append(batch.counts[cell, gene].int())
         lengths = torch.cat(rows).bincount(minlength=len(cells))
-        self.hold(
+        self.store(
             counts=torch.cat(counts),
             genes=torch.cat(genes),
             starts=torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
@@ -82,7 +82,7 @@ class Pool(Fitted):
         drawn = torch.zeros(len(target), dtype=torch.int64, device=target.device)
         for wanted, items in distinct(target):
             rows = self.eligible(wanted, expression).nonzero()[:, 0]
-            drawn[items] = rows[deal(len(rows), len(items), generator).to(rows.device)]
+            drawn[items] = rows[balanced_indices(len(rows), len(items), generator).to(rows.device)]
         kept = SparseCounts(self.counts, self.genes, self.starts, sources.counts.shape[1])
         counts = kept.rows(drawn)
         found = log_normalise(counts, counts.sum(dim=1), float(self.scale))
@@ -121,7 +121,7 @@ class NearestGroup(Pool):
     def __init__(self, scale: float, shift: bool = False) -> None:
         super().__init__(scale)
         self.shift = shift
-        self.hold(controls=torch.zeros(0, 0))
+        self.store(controls=torch.zeros(0, 0))
 
     def fit(self, data: PerturbData) -> Self:
         """Keep training cells, and the mean control cell of each context."""
@@ -129,7 +129,7 @@ class NearestGroup(Pool):
         scale = float(self.scale)
         groups = profiles(data.split("train"), lambda c: log_normalise(c.counts, c.library, scale))
         controls = [groups.control(context) for context in range(len(data.schema.contexts))]
-        self.hold(controls=torch.stack(controls).float())
+        self.store(controls=torch.stack(controls).float())
         return self
 
     def eligible(self, target: Tensor, sources: Tensor) -> Tensor:

@@ -138,13 +138,13 @@ class Additive(Shift):
 
     def __init__(self, scale: float) -> None:
         super().__init__(scale)
-        self.hold(seen=torch.zeros(0, 0), deltas=torch.zeros(0, 0))
+        self.store(seen=torch.zeros(0, 0), deltas=torch.zeros(0, 0))
 
     def fit(self, data: PerturbData) -> Self:
         """Take the changes from the training cells."""
         scale = float(self.scale)
         groups = profiles(data.split("train"), lambda c: log_normalise(c.counts, c.library, scale))
-        self.hold(**mean_changes(groups, data.table.condition_doses))
+        self.store(**mean_changes(groups, data.table.condition_doses))
         return self
 
     def change(self, control: Tensor, target: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ class DeltaPca(Additive):
         """Take the changes from the training cells."""
         super().fit(data)
         components = data.pca.components.to(self.deltas)
-        self.hold(deltas=self.deltas @ components.T @ components)
+        self.store(deltas=self.deltas @ components.T @ components)
         return self
 
 
@@ -198,13 +198,13 @@ class LatentDelta(Fitted):
         super().__init__()
         self.vae = vae.requires_grad_(False).eval()
         self.scale = scale
-        self.hold(seen=torch.zeros(0, 0), deltas=torch.zeros(0, 0))
+        self.store(seen=torch.zeros(0, 0), deltas=torch.zeros(0, 0))
 
     @torch.no_grad()
     def fit(self, data: PerturbData) -> Self:
         """Take the changes from the training cells."""
         groups = profiles(data.split("train"), lambda cells: self.vae.encode(cells).mean)
-        self.hold(**mean_changes(groups, data.table.condition_doses))
+        self.store(**mean_changes(groups, data.table.condition_doses))
         return self
 
     @torch.no_grad()

@@ -98,7 +98,7 @@ class Schema(SchemaFile):
         perturbations: names, in the order of the doses.
         conditions: number 0 is the control.
         cell_types: names; the code of the first is 1, 0 stands for unknown.
-        batches: likewise.
+        batches: the same.
         contexts: groups within which control and perturbed cells are matched.
         niche: width of the spatial features, 0 without.
         dose_scale: median positive dose of each perturbation among the training cells.

@@ -130,7 +130,7 @@ class _Evaluation:
                         made,
                         self._target(response.condition),
                     )
-            questions.append(_light(question))
+            questions.append(_without_cells(question))
             progress.update(number + 1)
         progress.close()
         frames = tables.frames()
@@ -264,7 +264,7 @@ class _Evaluation:
         }
 
 
-def _light(question: Question) -> Question:
+def _without_cells(question: Question) -> Question:
     """A question without its cells, of which there may be many."""
     few = {
         name: summary._replace(points=summary.points[:0], shown=summary.shown[:0])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from weir.errors import WeirError
-from weir.tasks.perturb.baselines.pools import deal
+from weir.tasks.perturb.baselines.pools import balanced_indices
 from weir.tasks.perturb.flow.responder import Generated
 from weir.tasks.perturb.representation.cell_code import log_normalise
 
@@ -82,7 +82,7 @@ def generate(
     if not len(controls):
         raise WeirError(f"evaluation: {name} has no control cells to start from")
     device = controls.rows.device
-    sources = deal(len(controls), samples, generator).to(device)
+    sources = balanced_indices(len(controls), samples, generator).to(device)
     parts: list[Generated] = []
     begun = clock(device)
     for items in sources.split(CHUNK):
@@ -135,7 +135,7 @@ def simulated(
         scale: library to which counts are normalised.
     """
     begun = time.perf_counter()
-    items = deal(len(controls), samples, generator).to(controls.rows.device)
+    items = balanced_indices(len(controls), samples, generator).to(controls.rows.device)
     rows = controls.rows[items]
     counts = oracle.edit(law, rows, target)
     expression = log_normalise(counts, counts.sum(dim=1).clamp(min=1), scale)

@@ -232,7 +232,7 @@ class ContextEncoder(nn.Module):
         self.register_buffer("seen_batch", torch.ones(batches + 1, dtype=torch.bool))
         self.register_buffer("seen_cell_type", torch.ones(cell_types + 1, dtype=torch.bool))
 
-    def see(self, batch: Tensor, cell_type: Tensor) -> None:
+    def mark_observed_codes(self, batch: Tensor, cell_type: Tensor) -> None:
         """Treat as unknown from now on every code that is not among these, `[cell]` each."""
         for buffer, codes in ((self.seen_batch, batch), (self.seen_cell_type, cell_type)):
             buffer.zero_()

@@ -132,7 +132,7 @@ class LatentSet:
         return replace(self, cells=self.cells.to(device), **moved)
 
     def batch(self, items: Tensor) -> LatentBatch:
-        """Items numbered `items`; which of its sources an item has is drawn anew each time."""
+        """Items numbered `items`; which of its sources an item has is drawn again each time."""
         items = items.to(self.targets.device)
         cells = self.targets[items]
         turn = torch.randint(self.sources.shape[1], items.shape, device=items.device)
@@ -174,9 +174,9 @@ def latent_set(
         placed: pair cells of like places, see `weir.tasks.perturb.flow.coupling.beside_niche`.
         balance: 0 weighs cells alike, 1 weighs groups of context and condition alike.
         coupling: see `weir.tasks.perturb.flow.coupling.couple`.
-        rounds: likewise.
-        size: likewise.
-        seed: likewise.
+        rounds: the same.
+        size: the same.
+        seed: the same.
 
     Raises:
         UserError: there is no perturbed cell with a control in its context.

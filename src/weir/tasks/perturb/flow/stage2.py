@@ -82,7 +82,9 @@ def fit(model: CellFlow, data: CellSet) -> None:
     # A code may hold what never varies, such as a gene that only held-out cells show.
     varies = variance > NEGLIGIBLE * variance.max()
     model.latent_sd.copy_(torch.where(varies, variance, 1.0).sqrt())
-    see(model, cells.batch, cells.cell_type, perturbed=data.condition.to(cells.batch.device) > 0)
+    mark_observed_codes(
+        model, cells.batch, cells.cell_type, perturbed=data.condition.to(cells.batch.device) > 0
+    )
     if model.anchor is not None:
         place = model.contexts[cells.batch, cells.cell_type]
         conditions, contexts = len(model.conditions), len(model.anchor.known) - 1
@@ -91,10 +93,12 @@ def fit(model: CellFlow, data: CellSet) -> None:
     model.train(was_training)
 
 
-def see(model: CellFlow, batch: Tensor, cell_type: Tensor, perturbed: Tensor) -> None:
+def mark_observed_codes(
+    model: CellFlow, batch: Tensor, cell_type: Tensor, perturbed: Tensor
+) -> None:
     """Tell the context encoders which codes their parts of the field are trained on."""
-    model.base.see(batch, cell_type)
-    model.effect.see(batch[perturbed], cell_type[perturbed])
+    model.base.mark_observed_codes(batch, cell_type)
+    model.effect.mark_observed_codes(batch[perturbed], cell_type[perturbed])
 
 
 def objective(config: PerturbStage2, model: CellFlow) -> Stage2Objective:

@@ -105,7 +105,7 @@ def open_new_cells(file: Path, schema: Schema, request: Request) -> Iterator[New
         UserError: the file cannot be read so, or is not usable; one line.
     """
     if not file.is_file():
-        raise UserError(f"{file} does not exist or is no file; mend --cells")
+        raise UserError(f"{file} does not exist or is no file; fix --cells")
     with in_words_of_the_command(), _opened(file, schema, request) as cells:
         yield cells
 
@@ -186,14 +186,14 @@ def _labels(
     )
     rows = np.flatnonzero(present)
     if not len(rows):
-        raise UserError(f"{raw.file}: no cell has a value in every mapped column; mend obs")
+        raise UserError(f"{raw.file}: no cell has a value in every mapped column; fix obs")
     condition = np.zeros(len(rows), "int64")
     if told:
         text = text_of(values["perturbation"].iloc[rows])
         try:
             perturbed = {name for name in set(text) if parts_of(name, config.obs)}
         except ValueError as error:
-            raise UserError(f"{raw.file}: {error}; mend obs[{column!r}]") from None
+            raise UserError(f"{raw.file}: {error}; fix obs[{column!r}]") from None
         condition[[name in perturbed for name in text]] = 1
         if condition.all():
             raise no_control(raw, values["perturbation"], config.obs)
@@ -226,7 +226,7 @@ def _niche(
     if found.shape[1] != schema.niche:
         raise UserError(
             f"{raw.file}: positions have {raw.positions.shape[1]} axes, which is not what the "
-            "model was trained on; mend obsm"
+            "model was trained on; fix obsm"
         )
     return found
 

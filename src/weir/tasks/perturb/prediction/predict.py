@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from weir.errors import UserError
-from weir.pipeline.params.problems import suggest
+from weir.errors import UserError, suggest
 from weir.tasks.perturb.baselines.ceilings import Ceiling
 from weir.tasks.perturb.evaluation.generation import generate
 from weir.tasks.perturb.evaluation.tables import Export

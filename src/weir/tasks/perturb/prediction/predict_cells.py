@@ -22,9 +22,8 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from weir.errors import UserError
+from weir.errors import UserError, suggest
 from weir.flows.solvers import require_finite
-from weir.pipeline.params.problems import suggest
 from weir.progress import Progress
 from weir.tasks.perturb.data.cells import Cells
 from weir.tasks.perturb.data.schema import Schema

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from weir.errors import UserError
-from weir.pipeline.params.problems import suggest
+from weir.errors import UserError, suggest
 from weir.tasks.perturb.data.schema import Schema
 from weir.tasks.perturb.settings.dataset import PerturbDataset
 
@@ -23,7 +22,7 @@ WORDS = (
     (r"set `layer`", "pass --layer"),
     (r"set `(missing|empty_cells): drop`", r"pass --drop \1"),
 )
-"""How to mend, in words of a dataset node and in those of the command."""
+"""How to fix, in words of a dataset node and in those of the command."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def dataset_of(file: Path, sha256: str, schema: Schema, request: Request) -> Per
             }
         )
     except ValidationError as error:
-        raise UserError(f"--obs: {error.errors()[0]['msg']}; mend it") from None
+        raise UserError(f"--obs: {error.errors()[0]['msg']}; fix it") from None
 
 
 @contextmanager

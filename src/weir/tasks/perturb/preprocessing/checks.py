@@ -83,9 +83,9 @@ def _counts_only(
     if cells.elsewhere:
         layer = f"`layer` to where the raw counts lie ({', '.join(cells.elsewhere)})"
     if np.isnan(value):
-        raise UserError(f"{where}: the value is missing (NaN); mend the file or set {layer}")
+        raise UserError(f"{where}: the value is missing (NaN); fix the file or set {layer}")
     if np.isinf(value) or value >= MOST:
-        raise UserError(f"{where}: {value:g} is too large for a count; mend the file")
+        raise UserError(f"{where}: {value:g} is too large for a count; fix the file")
     if (values < 0).any():
         negative = float(values[values < 0][0])
         what = "scaled" if (values != np.floor(values)).any() else "no counts"
@@ -148,5 +148,5 @@ def check_positions(cells: RawCells, labels: Labels, config: PerturbDataset) -> 
         name = cells.obs.index[labels.rows[lost.argmax()]]
         raise UserError(
             f"{cells.file}, cell {name!r}: obsm[{config.obs.spatial!r}] has no finite position "
-            f"({int(lost.sum())} such cells); mend them or unset `obs.spatial`"
+            f"({int(lost.sum())} such cells); fix them or unset `obs.spatial`"
         )

@@ -69,7 +69,7 @@ def describe(file: Path) -> Proposal:
         UserError: the file is no `.h5ad`; one line.
     """
     if not file.is_file():
-        raise UserError(f"{file} does not exist or is no file; mend the path")
+        raise UserError(f"{file} does not exist or is no file; fix the path")
     notes: list[str] = []
     sha256 = file_digest(file)
     node: dict[str, Any] = {
@@ -161,7 +161,7 @@ def _perturbation(obs: pd.DataFrame, names: list[str], notes: list[str]) -> tupl
     common = str(obs[guess].astype(str).value_counts().index[0])
     notes.append(
         f"obs.perturbation: {guess!r} is a guess, and so is its commonest value {common!r} as "
-        "control; mend both"
+        "control; fix both"
     )
     return guess, common
 

@@ -56,7 +56,7 @@ def read_labels(cells: RawCells, config: PerturbDataset) -> Labels:
     values, present, repairs = read_columns(cells, config)
     rows = np.flatnonzero(present)
     if not len(rows):
-        raise UserError(f"{cells.file}: no cell has a value in every mapped column; mend `obs`")
+        raise UserError(f"{cells.file}: no cell has a value in every mapped column; fix `obs`")
     condition, conditions = _conditions(cells, values, rows, obs)
     empty = np.full(len(rows), "", dtype=object)
     names = {
@@ -93,7 +93,7 @@ def read_columns(
         if config.missing == "error":
             raise UserError(
                 f"{_at(cells, int(missing.argmax()))}: obs[{getattr(obs, role)!r}] has no value "
-                f"({int(missing.sum())} such cells); mend them or set `missing: drop`"
+                f"({int(missing.sum())} such cells); fix them or set `missing: drop`"
             )
         present &= ~missing
         repairs.append(
@@ -146,7 +146,7 @@ def _conditions(
             found.append(_doses(text, dose, columns))
         except ValueError as error:
             raise UserError(
-                f"{_at(cells, int(row))}: {error}; mend obs, or set `obs.separator` or `obs.dose`"
+                f"{_at(cells, int(row))}: {error}; fix obs, or set `obs.separator` or `obs.dose`"
             ) from None
     unique = sorted({tuple(sorted(doses.items())) for doses in found} | {()})
     code = {doses: i for i, doses in enumerate(unique)}

@@ -221,7 +221,7 @@ def _drop_unseen(
         if not asked or not ((part == TEST) & ~new).any():
             raise UserError(
                 f"{file}: no training cell has seen {', '.join(map(repr, names[:8]))}, so nothing "
-                "can be learnt of it; mend `held_out`"
+                "can be learnt of it; fix `held_out`"
             )
         labels.repairs.append(
             Repair("unseen", int(new.sum()), f"only in held-out cells: {', '.join(names)}")

@@ -69,7 +69,7 @@ def matched_contexts(
         )
         labels.keep(~small)
     if not (labels.condition != CONTROL).any():
-        raise UserError(f"{file}: no perturbed cells are left; mend `obs` or `min_group`")
+        raise UserError(f"{file}: no perturbed cells are left; fix `obs` or `min_group`")
     return _contexts(labels, config)
 
 
@@ -160,7 +160,7 @@ def _need(file: Path, name: str, wanted: Sequence[object], found: Sequence[objec
     if absent := [value for value in wanted if value not in found]:
         raise UserError(
             f"{file}: no perturbed cell to hold out has {absent[0]!r}, but there are "
-            f"{_listed(found) or 'none'}; mend `held_out.{name}`"
+            f"{_listed(found) or 'none'}; fix `held_out.{name}`"
         )
 
 

@@ -176,7 +176,7 @@ class _Positive:
         return by_gene.reshape(-1).index_select(0, self.place)
 
     def _by_logarithms(self) -> None:
-        """Half the operations of `_accurate`, which then mends the few large entries."""
+        """Half the operations of `_accurate`, which then fixes the few large entries."""
         x, mu, theta = self.x, self.mu, self.by_gene
         constant = self._spread(0.5 * theta.log() - _stirling_error(theta, small=True))
         self.log1p_r = torch.log1p(self.r)
@@ -188,8 +188,8 @@ class _Positive:
         self.log_prob = found.add_(self.theta * self.log1p_r)
         hard = _indices((x > _EASY_COUNT) | (mu > _EASY_MEAN))
         if len(hard):
-            mended = _accurate(*(v.index_select(0, hard) for v in (x, mu, self.theta)))
-            for values, better in zip((self.log_prob, self.log1p_r), mended, strict=True):
+            fixed = _accurate(*(v.index_select(0, hard) for v in (x, mu, self.theta)))
+            for values, better in zip((self.log_prob, self.log1p_r), fixed, strict=True):
                 values.scatter_(0, hard, better)
 
 

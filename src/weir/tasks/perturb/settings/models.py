@@ -224,7 +224,7 @@ class CellFlowSettings(Config):
     )
     keep_noise: bool = Field(
         True,
-        description="Carry an edited cell's count noise over by quantiles; off draws it anew. "
+        description="Carry an edited cell's count noise over by quantiles; off draws it again. "
         "Without counts: keep what of the cell's expression the code does not hold.",
     )
     time_sampling: Literal["uniform", "logit_normal"] = Field(
