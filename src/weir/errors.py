@@ -1,4 +1,4 @@
-"""The two kinds of failure: the user's (exit code 2) and Weir's own (exit code 1); hints in messages."""
+"""The two kinds of failure, the user's (exit code 2) and Weir's own (exit code 1), and hints."""
 
 from __future__ import annotations
 
