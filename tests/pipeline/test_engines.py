@@ -72,11 +72,11 @@ def test_a_clone_pulls_and_has_nothing_to_do(done: Checkout, tmp_path: Path) -> 
     assert clone.executed_by_dvc() == set()
 
 
-def test_an_edit_of_code_reruns_what_imports_it(checkout: Checkout) -> None:
+def test_an_edit_of_code_reruns_what_uses_it(checkout: Checkout) -> None:
     stage = checkout.root / "src/weir/stages/report.py"
     stage.write_text(stage.read_text() + "\n# A remark.\n")
     assert checkout.executed_by_dvc() == set()
-    stage.write_text(stage.read_text() + "\nEDITED = True\n")
+    checkout.edit("src/weir/stages/report.py", "snakemake --cores all", "snakemake --cores 2")
     assert checkout.executed_by_dvc() == {"report@all"}
     assert checkout.planned() == set()
 

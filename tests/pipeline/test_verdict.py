@@ -79,8 +79,8 @@ def spell_a_parameter_otherwise(checkout: Checkout) -> None:
 
 
 def edit_the_teacher(checkout: Checkout) -> None:
-    path = checkout.root / "src/weir/stages/teacher.py"
-    path.write_text(path.read_text() + "\nEDITED = True\n")
+    close = "    progress.close()\n"
+    checkout.edit("src/weir/stages/teacher.py", close, f"{close}    del conditions\n")
 
 
 def comment_the_teacher(checkout: Checkout) -> None:

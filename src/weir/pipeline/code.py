@@ -1,25 +1,29 @@
 """What each stage's result owes to Weir's own code, as one hash for each stage and task.
 
-A stage imports thirty to seventy modules, others for each task. Listed one by one in dvc.yaml they
-would swamp it, and DVC, which reads and writes the whole of dvc.lock for each job. So stage `plan`
-writes `results/code.json`, and every other stage has its one entry of it among its parameters:
-`dvc repro` comes by `plan` first, and then reruns what an edit affects.
+A stage uses a hundred to four hundred definitions, others for each task. Listed by their files in
+dvc.yaml they would swamp it, and DVC, which reads and writes the whole of dvc.lock for each job.
+So stage `plan` writes `results/code.json`, and every other stage has its one entry of it among its
+parameters: `dvc repro` comes by `plan` first, and then reruns what an edit affects.
 
-Comments, docstrings and layout are left out of the hash; the defaults of settings are in it, since
-params.yaml does not spell them out.
+`closure.py` finds the definitions, `content.py` says what of them counts. The hash is over the set
+of their hashes, so that neither modules nor their order matter; the defaults of settings are in it,
+since params.yaml does not spell them out.
 """
 
 from __future__ import annotations
 
-import ast
+import gc
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from weir.files import file_digest, write_atomically
-from weir.pipeline.closure import module_file, stage_modules
+from weir.files import write_atomically
+from weir.pipeline.closure import Source
+from weir.pipeline.content import Target
 from weir.pipeline.fingerprint import digest
 from weir.settings.base import Config
 from weir.settings.nodes import Report
@@ -38,68 +42,80 @@ SECTION_OF = {
 }
 """Stages that work for one task, and the section that holds their settings."""
 
+PACKAGE = Path(__file__).resolve().parents[1]
+"""Weir's own source."""
 
-def code_digests() -> dict[str, Any]:
+
+def code_digests(package: Path = PACKAGE) -> dict[str, Any]:
     """Content of results/code.json: hashes by stage and task, for stage `report` just one."""
-    found: dict[str, Any] = {
-        stage: {
-            task: code_digest(stage, task)
-            for task in TASKS
-            if section in part(task, "settings.sections").SECTIONS
+    with _no_collection():
+        source = Source(package)
+        found: dict[str, Any] = {
+            stage: {
+                task: _digest(source, stage, task)
+                for task in TASKS
+                if section in part(task, "settings.sections").SECTIONS
+            }
+            for stage, section in SECTION_OF.items()
         }
-        for stage, section in SECTION_OF.items()
-    }
-    return {"code": {**found, "report": code_digest("report", "")}}
-
-
-def code_digest(stage: str, task: str) -> str:
-    """Hash of the code and the defaults behind a stage; that of `report` covers all tasks."""
-    model = part(task, "settings.sections").SECTIONS[SECTION_OF[stage]] if task else Report
-    every = [modules(stage, each) for each in ([task] if task else TASKS)]
-    code = {name: value for found in every for name, value in found.items()}
-    return digest([code, defaults(model)])[:16]
-
-
-def modules(stage: str, task: str) -> dict[str, str]:
-    """Hash of every module that a stage imports for a task, and of what lies beside them.
-
-    `weir.tasks` itself is left out: it only names the tasks, and a new one changes no result.
-    """
-    names = {"weir.stages"} | stage_modules(stage, task) - {"weir.tasks"}
-    files = {name: file for name in names if (file := module_file(name)) is not None}
-    packages = {file.parent for file in files.values() if file.name == "__init__.py"}
-    beside = {
-        str(path.relative_to(package)): file_digest(path)
-        for package in packages
-        for path in package.rglob("*")
-        if path.is_file() and path.suffix not in (".py", ".pyc")
-    }
-    return {name: source_digest(file) for name, file in files.items()} | beside
+        found["report"] = _digest(source, "report", "")
+        # The trees go at once, while nothing looks through them for garbage.
+        del source
+    return {"code": found}
 
 
 @cache
-def source_digest(file: Path) -> str:
-    """Hash of what a source file does: its syntax tree without docstrings."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        match node:
-            case (
-                ast.Module(body=[ast.Expr(value=ast.Constant(value=str())), *rest])
-                | ast.ClassDef(body=[ast.Expr(value=ast.Constant(value=str())), *rest])
-                | ast.FunctionDef(body=[ast.Expr(value=ast.Constant(value=str())), *rest])
-                | ast.AsyncFunctionDef(body=[ast.Expr(value=ast.Constant(value=str())), *rest])
-            ):
-                node.body = rest
-    return digest(ast.dump(tree))
+def code_digest(stage: str, task: str) -> str:
+    """Hash of the code and the defaults behind a stage; that of `report` covers all tasks."""
+    with _no_collection():
+        return _digest(Source(PACKAGE), stage, task)
 
 
+def _digest(source: Source, stage: str, task: str) -> str:
+    found = [source.digests(roots(stage, each), each) for each in ([task] if task else TASKS)]
+    return digest([sorted(set().union(*found)), defaults(_settings(stage, task))])[:16]
+
+
+def roots(stage: str, task: str) -> tuple[Target, Target]:
+    """The definitions that a stage starts from.
+
+    Its settings are made outside the stage, so their class, with its checks, is one of them.
+    """
+    model = _settings(stage, task)
+    return (
+        Target(f"weir.stages.{stage}", "run"),
+        Target(model.__module__, model.__qualname__),
+    )
+
+
+def _settings(stage: str, task: str) -> type[Config]:
+    return (
+        Report if stage == "report" else part(task, "settings.sections").SECTIONS[SECTION_OF[stage]]
+    )
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep garbage from being looked for: syntax trees are many objects, and none of them is."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@cache
 def defaults(model: type[Config]) -> list[Any]:
     """Every default in a section's settings, with its place."""
 
     def walk(node: Any, path: tuple[str, ...]) -> list[Any]:
         if not isinstance(node, dict):
             return []
-        own = [[".".join(path), node["default"]]] if "default" in node else []
+        # Where two settings have one name, pydantic adds their modules, which are places.
+        place = [key.rpartition("__")[2] if key.startswith("weir__") else key for key in path]
+        own = [[".".join(place), node["default"]]] if "default" in node else []
         nested = [walk(node[key], (*path, key)) for key in sorted(node) if key != "default"]
         return own + [entry for entries in nested for entry in entries]
 
