@@ -31,6 +31,7 @@ test-cluster: setup  ## A real Slurm, shared stores and servers on this machine;
 lint: setup
 	ruff check .
 	ruff format --check .
+	mypy
 	lint-imports
 	snakefmt --check workflow
 	snakemake --lint

@@ -20,11 +20,11 @@ class UserError(WeirError):
 
 def suggest(word: str, known: Iterable[object]) -> str:
     """ "did you mean ...?" for the nearest known word, else the known words."""
-    known = [str(item) for item in known]
-    close = get_close_matches(str(word), known, n=1, cutoff=0.5)
+    words = [str(item) for item in known]
+    close = get_close_matches(str(word), words, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]!r}?"
-    if not known:
+    if not words:
         return "there is none yet"
-    listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+    listed = ", ".join(words[:12]) + (", ..." if len(words) > 12 else "")
     return f"known: {listed}"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 
 class Progress:
@@ -34,7 +37,7 @@ class Progress:
         self._first = done
         self._stream = stream
         self._begin = time.monotonic()
-        self._bar = None
+        self._bar: Bar | None = None
         self._interval = interval
         self._due = self._begin + interval
         if stream is not None and stream.isatty():
@@ -79,7 +82,7 @@ class Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        self._bar = Bar(
+        bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -88,7 +91,6 @@ class Progress:
             console=Console(file=stream),
             transient=True,
         )
-        self._task = self._bar.add_task(
-            self._label, total=self._total, completed=self._first, rate=""
-        )
-        self._bar.start()
+        self._bar = bar
+        self._task = bar.add_task(self._label, total=self._total, completed=self._first, rate="")
+        bar.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from weir.distillation.objective import StudentObjective, pseudo_huber
@@ -48,7 +48,7 @@ class MeanFlowObjective(StudentObjective):
         energy_weight: float = 0.0,
     ) -> None:
         super().__init__(model, energy_weight=energy_weight)
-        self.teacher: nn.Module = teacher.eval().requires_grad_(False)
+        self.teacher = teacher.eval().requires_grad_(False)
         self.huber = huber
 
     def train(self, mode: bool = True) -> MeanFlowObjective:

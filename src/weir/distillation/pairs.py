@@ -146,6 +146,7 @@ def sample_pairs(
                 solver=solver,
                 knots=knots + 2,
             )
+            assert solution.knots is not None
             path = solution.knots.movedim(0, 2).cpu()
             yield Pairs(some, path[:, :, -1].clone(), path[:, :, 1:-1].clone())
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from weir.flows.paths import Path
 from weir.flows.solvers import Solution, SolverName, integrate, nfe, require_finite
 
-Condition = TypeVar("Condition", bound=tuple)
+Condition = TypeVar("Condition", bound=tuple[Tensor, ...])
 """A NamedTuple of tensors, each with a leading axis of conditions."""
 
 

@@ -23,7 +23,7 @@ def fair_energy(draws: Tensor, truth: Tensor) -> Tensor:
     count = _enough(x)
     accuracy = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").mean((1, 2))
     first, second = torch.triu_indices(count, count, 1, device=x.device)
-    apart = torch.linalg.vector_norm(x[:, first] - x[:, second], dim=-1).mean(1)
+    apart: Tensor = torch.linalg.vector_norm(x[:, first] - x[:, second], dim=-1).mean(1)
     return accuracy - apart / 2
 
 

@@ -163,7 +163,8 @@ def _moments(points: Tensor) -> tuple[Tensor, Tensor]:
 
 def _root(covariance: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(covariance)
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.mT
+    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.mT
+    return root
 
 
 def _within(x: Tensor, strata: Tensor | None) -> float:

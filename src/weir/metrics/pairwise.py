@@ -39,7 +39,7 @@ def mean_over_pairs(
     # Distances about the origin lose the digits that a common offset takes.
     centre = x.mean(dim=0)
     x = x - centre
-    total: Tensor | float = 0.0
+    total = x.new_zeros(())
     pairs = 0
     if y is not None:
         y = y.double() - centre

@@ -7,6 +7,7 @@ identity, because the gates of its two branches are zero at initialisation.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +36,15 @@ class ScalarEmbedding(nn.Module):
             nn.Linear(2 * frequencies, width), nn.SiLU(), nn.Linear(width, width)
         )
 
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that gives the vector."""
+        return cast(nn.Linear, self.layers[-1])
+
     def silence(self) -> None:
         """Make the vector zero for every scalar, though still trainable."""
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
 
     def forward(self, value: Tensor) -> Tensor:
         """`[...]` to `[..., width]`."""
@@ -60,7 +66,7 @@ class TimedNetwork(nn.Module):
 
     def add_step(self) -> None:
         """Add the step-size input of a student; the output stays the same for any step."""
-        last = self.time.layers[-1]
+        last = self.time.last
         self.step = ScalarEmbedding(last.out_features).to(last.weight)
         self.step.silence()
 

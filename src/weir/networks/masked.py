@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -125,8 +127,9 @@ class Growing:
         self.network = network
         count, width = len(context), network.embed.out_features
         self.x = context.new_zeros(count, network.size)
-        self.states = [context.new_zeros(count, width) for _ in range(2 * len(network.blocks) + 1)]
-        self.modulations = [block.modulation(context).chunk(2, -1) for block in network.blocks]
+        self.blocks = cast("list[_Block]", list(network.blocks))
+        self.states = [context.new_zeros(count, width) for _ in range(2 * len(self.blocks) + 1)]
+        self.modulations = [block.modulation(context).chunk(2, -1) for block in self.blocks]
         self.gain = 1 + network.gain(context)
         self.alone = network.alone(context).unflatten(1, (network.size, network.out))
 
@@ -146,7 +149,7 @@ class Growing:
             return
         part = slice(first, last)
         hidden = network.embed.rows(self.x, first, last, coordinate + 1)
-        for number, block in enumerate(network.blocks):
+        for number, block in enumerate(self.blocks):
             shift, scale = (m[:, part] for m in self.modulations[number])
             outer, inner = self.states[2 * number], self.states[2 * number + 1]
             outer[:, part] = functional.gelu(hidden)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +94,7 @@ class UNet(TimedNetwork):
         signal = functional.silu(signal.expand(*lead, -1).flatten(0, 1))
         hidden = self.enter(x.flatten(0, 1))
         skips = []
-        for level, blocks in enumerate(self.down):
+        for level, blocks in enumerate(_levels(self.down)):
             if level:
                 hidden = self.smaller[level - 1](hidden)
             for block in blocks:
@@ -103,7 +104,7 @@ class UNet(TimedNetwork):
         if self.attention is not None:
             hidden = self.attention(hidden)
         hidden = self.middle[1](hidden, signal)
-        for level, blocks in enumerate(self.up):
+        for level, blocks in enumerate(_levels(self.up)):
             if level:
                 hidden = self.larger[level - 1](enlarge(hidden, skips[-1].shape[-2:]))
             for block in blocks:
@@ -116,6 +117,10 @@ def enlarge(x: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
     height, width = x.shape[-2:]
     doubled = x[..., :, None, :, None].expand(*x.shape[:-2], height, 2, width, 2)
     return doubled.reshape(*x.shape[:-2], 2 * height, 2 * width)[..., : size[0], : size[1]]
+
+
+def _levels(levels: nn.ModuleList) -> Iterable[nn.ModuleList]:
+    return cast("Iterable[nn.ModuleList]", levels)
 
 
 def _norm(channels: int) -> nn.GroupNorm:

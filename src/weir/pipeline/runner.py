@@ -54,7 +54,7 @@ def prepare(
     task = entry.get("task", "")
     config = _config(section, name, settings, task, params)
     if section == "datasets" and fold is not None:
-        config = config.fold(fold)
+        config = config.fold(fold)  # type: ignore[attr-defined]  # no folds, no `fold`
     inputs = {role: layout.root / path for role, path in _inputs(stage, entry).items()}
     for role, path in inputs.items():
         if not path.exists():

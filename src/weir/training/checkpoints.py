@@ -82,7 +82,8 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
         DamagedCheckpoint: the file cannot be read.
     """
-    return _header(path)["record"]
+    record: dict[str, Any] = _header(path)["record"]
+    return record
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -119,7 +120,7 @@ def _checksum(tensors: dict[str, Tensor]) -> int:
     for name in sorted(tensors):
         tensor = tensors[name]
         total = zlib.crc32(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode(), total)
-        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), total)
+        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
     return total
 
 

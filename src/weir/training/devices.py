@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.utils.deterministic
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 _ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
 _STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
-_PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+_PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "fp32": "32-true",
+    "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
+}
 
 
 def _choice(name: str, allowed: tuple[str, ...]) -> str:
@@ -59,7 +63,8 @@ def open_fabric(precision: str) -> Fabric:
     # cuBLAS reads it once, before its first product; without it torch refuses to be deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # greets every training
     devices, nodes = count("WEIR_DEVICES"), count("WEIR_NODES")
@@ -97,11 +102,12 @@ def deterministic() -> Iterator[None]:
     """
     enabled = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic  # a property that annotations do not know
+    fill = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs time
+    memory.fill_uninitialized_memory = False  # a debugging aid that costs time
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        memory.fill_uninitialized_memory = fill

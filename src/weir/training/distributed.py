@@ -131,6 +131,7 @@ class Buffers:
         self._after = {}
 
     def _now(self) -> list[Tensor]:
+        # Places are of tensors, where torch allows for None.
         return [owner._buffers[name] for owner, name in self._places]  # type: ignore[misc]
 
     def _changed(self) -> list[int]:

@@ -57,7 +57,7 @@ class MovingAverage:
 
     def __init__(self, parameters: dict[str, nn.Parameter], decay: float) -> None:
         self.decay = decay
-        self._parameters = list(parameters.values())
+        self._parameters: list[Tensor] = list(parameters.values())
         self.averages = {name: p.detach().clone() for name, p in parameters.items()}
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +75,9 @@ def listing(names: list[Any]) -> str:
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
-def find_cause(objective: Objective, run: Callable[[], Iterator[tuple[Tensor, Any, dict]]]) -> str:
+def find_cause(
+    objective: Objective, run: Callable[[], Iterator[tuple[Tensor, Any, dict[str, Tensor]]]]
+) -> str:
     """Repeat a failed step under observation and say in half a line where it went wrong.
 
     Args:
@@ -190,7 +192,8 @@ class Stepper:
         self.objective, self.settings, self.seed, self.fabric = objective, settings, seed, fabric
         self.device = fabric.device
         self.exchange = Exchange(fabric)
-        self.called: Any = torch.compile(objective) if settings.compile else objective
+        compiled = torch.compile(objective) if settings.compile else objective
+        self.called = cast(Objective, compiled)
         self.optimizer = build_optimizer(objective, settings)
         self._module, self._wrapped = fabric.setup(_Called(self.called), self.optimizer)
         trained = {n: p for n, p in objective.named_parameters() if p.requires_grad}
@@ -260,7 +263,7 @@ class Stepper:
             # The fused kernel's own switch, made for gradient scalers: read on the device.
             bad = 1.0 - torch.isfinite(_row(self._pending[-1][1])).all().float()
             self._bad = torch.maximum(self._bad, bad)
-            self.optimizer.found_inf = self._bad
+            self.optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # as scalers do
         set_learning_rate(self.optimizer, self.learning_rate(step))
         (self._wrapped if self._scaled else self.optimizer).step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -290,7 +293,7 @@ class Stepper:
             table = torch.stack([_row(values) for _, values in pending])
             if self.fabric.world_size > 1:
                 table[:, -1] /= self.fabric.world_size  # the same everywhere
-                table = self.fabric.all_reduce(table, reduce_op="sum")
+                table = cast(Tensor, self.fabric.all_reduce(table, reduce_op="sum"))
             rows = table.tolist()
         for (step, _), row in zip(pending, rows, strict=True):
             self._require_finite(step, row)
@@ -314,11 +317,14 @@ class Stepper:
         return find_cause(self.objective, run)
 
     def _losses(self, batch: Any, progress: float) -> dict[str, Tensor]:
+        losses: dict[str, Tensor]
         if self.fabric.world_size > 1:
-            return self._module(_Part(batch, progress))
+            losses = self._module(_Part(batch, progress))
+            return losses
         # What Fabric's wrapper does for a single process, less 30 us of looking at its inputs.
         with self.fabric.autocast():
-            return self.called(batch, progress)
+            losses = self.called(batch, progress)
+        return losses
 
     def _parts(self, step: int) -> list[Tensor]:
         """The items of a step, cut into `accumulate` parts."""

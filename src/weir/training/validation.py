@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -74,11 +74,11 @@ def validate(
         for name in kinds:
             # A process without a batch adds nothing; sums are made in place.
             own = predicted.get(name, torch.zeros(len(data), device=fabric.device))
-            predicted[name] = fabric.all_reduce(own, reduce_op="sum")
+            predicted[name] = cast(Tensor, fabric.all_reduce(own, reduce_op="sum"))
     blank = torch.zeros(len(names), device=fabric.device)
     table = torch.stack([blank if row is None else row for row in rows])
     if fabric.world_size > 1:
-        table = fabric.all_reduce(table, reduce_op="sum")
+        table = cast(Tensor, fabric.all_reduce(table, reduce_op="sum"))
     sums = [0.0] * len(names)
     for number, row in enumerate(table.tolist()):
         count = min(batch_size, len(data) - starts[number])

@@ -184,7 +184,8 @@ def _node(path: Path, section: str, name: Any, settings: Any, nodes: dict[str, N
     seeded = section not in ("datasets", "report") and getattr(config, "seeded", True)
     if section in ("teacher", "distill", "evaluate"):
         seeded = nodes[upstream[0]].seeded
-    dataset, folds = "", ()
+    dataset = ""
+    folds: tuple[str, ...] = ()
     if section == "datasets":
         dataset, folds = name, tuple(getattr(config, "folds", ()))
     elif section != "report":
@@ -253,4 +254,4 @@ def _task(
             [section, name, "task"],
             f"{section}.{name}.task is {task!r}; {suggest(str(task), TASKS)}",
         )
-    return task
+    return str(task)

@@ -60,7 +60,8 @@ def line_of(path: Path, keys: Sequence[str | int]) -> int | None:
     line = None
     for key in keys:
         try:
-            mark = node.lc.key(key) if isinstance(node, dict) else node.lc.item(key)
+            lines: Any = node.lc
+            mark = lines.key(key) if isinstance(node, dict) else lines.item(key)
             line, node = mark[0] + 1, node[key]
         except (KeyError, AttributeError, IndexError, TypeError):
             break
