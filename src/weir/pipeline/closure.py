@@ -1,4 +1,4 @@
-"""Which modules of Weir a stage imports: the code on which its result depends."""
+"""Import closure of a stage: the modules of Weir on which its result depends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Evaluate: scores of one model on every item of a split, and what a report shows of it."""
+"""Stage `evaluate`: scores of one model on every item of a split, and what a report shows of it.
+
+    weir evaluate river-onestep
+"""
 
 from __future__ import annotations
 

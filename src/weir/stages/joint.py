@@ -1,4 +1,7 @@
-"""Joint training of both stages: the flow's gradient reaches the representation."""
+"""Stage `joint`: both stages trained together; the flow's gradient reaches the representation.
+
+    weir joint river-joint
+"""
 
 from __future__ import annotations
 

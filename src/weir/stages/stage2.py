@@ -1,4 +1,7 @@
-"""Stage 2: train a flow or diffusion on a frozen stage-1 model."""
+"""Stage 2: a flow or diffusion is trained on a frozen stage-1 model.
+
+    weir stage2 river-flow
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Teacher: sample a trained flow on training conditions and store what it made, to be distilled."""
+"""Stage `teacher`: samples of a trained flow on training conditions, stored to be distilled.
+
+    weir teacher river-flow
+"""
 
 from __future__ import annotations
 
