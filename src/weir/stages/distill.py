@@ -1,6 +1,8 @@
 """Stage `distill`: a student that jumps from noise to sample, trained on what a teacher made.
 
     weir distill river-onestep
+
+Fills `results/distill/<run>/` with the student's model folder.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Stage `report`: one HTML page about evaluated models, and the scores that the docs quote.
 
     weir report index
+
+Writes `results/report/<node>.html`.
 """
 
 from __future__ import annotations

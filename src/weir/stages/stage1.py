@@ -1,6 +1,8 @@
 """Stage 1: a representation is trained, such as a backbone or an autoencoder.
 
     weir stage1 river-itransformer
+
+Fills `results/stage1/<run>/` with the model folder.
 """
 
 from __future__ import annotations

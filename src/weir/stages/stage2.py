@@ -1,6 +1,8 @@
 """Stage 2: a flow or diffusion is trained on a frozen stage-1 model.
 
     weir stage2 river-flow
+
+Fills `results/stage2/<run>/` with the model folder.
 """
 
 from __future__ import annotations

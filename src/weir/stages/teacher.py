@@ -1,6 +1,8 @@
 """Stage `teacher`: samples of a trained flow on training conditions, stored to be distilled.
 
     weir teacher river-flow
+
+Fills `results/teacher/<run>/` with the samples, as `.npy` files.
 """
 
 from __future__ import annotations
