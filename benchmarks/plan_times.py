@@ -37,7 +37,7 @@ QUADRATIC = 300
 
 BEGIN = """
 from pathlib import Path
-from weir.pipeline import invocation
+from weir.engines.snakemake import invocation
 invocation.begin(Path.cwd(), {}, main=True)
 """
 

@@ -8,14 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
+from weir.tasks import TASKS
 from weir.tasks.clinical.settings.simulator import Simulation as RecordSimulation
 from weir.tasks.clinical.simulation.simulate import simulate as simulate_records
 from weir.tasks.perturb.settings.simulator import Simulation
@@ -23,7 +26,20 @@ from weir.tasks.perturb.simulation.simulate import simulate
 
 ROOT = Path(__file__).resolve().parents[1]
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
 AFTER = ".ci/run does it after the quickstart"
+
+CHECKED = ".ci/run does it"
+
+PAGES = sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *PAGES]
+
+RUN_BY_OTHERS = {
+    "docs/cluster.md": "tests/cluster/test_slurm_faults.py runs the commands of the page",
+    "docs/site.md": "tests/cluster/test_site_*.py take their commands from the page",
+}
+"""Documents whose commands need a cluster or a site, and where they are tested."""
 
 ELSEWHERE = {
     "make run": ".ci/run does it from a clean checkout",
@@ -36,6 +52,12 @@ ELSEWHERE = {
     "weir risk results/stage2/ward-head-s0 data/raw/ward --times "
     "data/raw/ward/tasks/in_hospital_mortality/held_out/0.parquet --output risks.parquet": AFTER,
     "weir synthesise results/distill/ward-onestep-s0 --records 500 --output synthetic": AFTER,
+    "make lint": CHECKED,
+    "lint-imports": "`make lint` runs it",
+    "weir predict results/distill/cells-onestep-s0 --perturb A=3+B=5 --cells new.h5ad "
+    "--output predicted.h5ad": "tests/cli/test_perturb_new_cells.py does so on a small model",
+    "weir predict results/distill/cells-onestep-s0 --perturb A=3 --cells new.h5ad --layer counts "
+    "--obs cell_type=label --obs batch=donor --output predicted.h5ad": "as above",
 }
 """Commands that run for long, and where they are tested."""
 
@@ -44,6 +66,7 @@ def commands(document: str) -> list[str]:
     """The lines of a document's bash blocks, without remarks."""
     text = (ROOT / document).read_text(encoding="utf-8")
     blocks = re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    blocks = [re.sub(r" *\\\n *", " ", block) for block in blocks]
     lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
     return [line for line in lines if line]
 
@@ -83,23 +106,68 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_every_command_of_the_readme_is_run_here_or_elsewhere(clone: Path) -> None:
-    found = commands("README.md")
-    assert set(ELSEWHERE) <= set(found)
+def test_the_documents_say_no_command_that_is_tested_nowhere() -> None:
+    said = {line for document in DOCUMENTS for line in commands(document)}
+    assert set(ELSEWHERE) <= said
+    assert set(RUN_BY_OTHERS) <= set(DOCUMENTS)
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if d not in RUN_BY_OTHERS])
+def test_every_command_is_run_here_or_elsewhere(document: str, clone: Path) -> None:
+    """In a clone with the user's own data, where nothing was run before."""
+    for words in (["checkout", "-q", "."], ["clean", "-fdqx", "-e", "my"]):
+        subprocess.run(["git", *words], cwd=clone, check=True)
     bin_folder = Path(sys.executable).parent
     environment = os.environ | {
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(clone / "src"),
         "WEIR_TRACKING": "off",
     }
-    for line in found:
-        if line in ELSEWHERE:
+    known = {*ELSEWHERE, *(commands("README.md") if document != "README.md" else ())}
+    for line in commands(document):
+        if line in known:
             continue
         done = subprocess.run(
             ["bash", "-c", line], cwd=clone, env=environment, capture_output=True, text=True
         )
         allowed = (0, 2) if line == "weir doctor" else (0,)
         assert done.returncode in allowed, f"{line}:\n{done.stdout}{done.stderr}"
+
+
+def test_the_table_of_data_names_commands_of_the_readme() -> None:
+    rows = re.findall(
+        r"^\|[^|`]*(?:`[^`]*`[^|`]*)*\| `(weir data add [^`]+)` \|", README, re.MULTILINE
+    )
+    assert {row.partition("--task ")[2].split(" ")[0] or "forecast" for row in rows} == set(TASKS)
+    assert set(rows) <= set(commands("README.md"))
+
+
+def test_the_tree_of_the_readme_is_that_of_the_source() -> None:
+    """One line a room, and for the rooms of tasks one line for all tasks together."""
+    (tree,) = re.findall(r"^src/weir/\n(.*?)^tests/", README, re.DOTALL | re.MULTILINE)
+    outer = re.findall(r"^  (\S+?)/ ", tree, re.MULTILINE)
+    inner = re.findall(r"^    (\S+?)/ ", tree, re.MULTILINE)
+    package = ROOT / "src/weir"
+    rooms = {str(p.parent.relative_to(package)) for p in package.glob("*/__init__.py")}
+    assert set(outer) == rooms - {"tasks"} | {f"tasks/{task}" for task in TASKS}
+    assert set(inner) == {p.parent.name for p in package.glob("tasks/*/*/__init__.py")}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_file_and_module_that_is_named_exists(document: str) -> None:
+    text = re.sub(r"<task>", "forecast", (ROOT / document).read_text(encoding="utf-8"))
+    package = "|".join(p.name for p in (ROOT / "src/weir").iterdir() if p.is_dir())
+    for place in re.findall(rf"`(?:src/weir/)?((?:{package})/[\w/.]*)`", text):
+        if not place.startswith(("evaluation/", "flow/")):
+            assert (ROOT / "src/weir" / place).exists(), place
+    for module in re.findall(r"python -m (weir\.[\w.]+)", text):
+        assert (ROOT / "src" / module.replace(".", "/")).with_suffix(".py").exists(), module
+
+
+def test_the_citation_names_the_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch) -> None:
@@ -124,17 +192,16 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch) -> None:
     folder = tmp_path / "results/distill/river-onestep-s0"
     folder.mkdir(parents=True)
     save_model(folder, part("forecast", "flow.student").build(student), student)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     exec(block, names)
     assert names["paths"].shape == (8, 100, 24, 4)
 
 
-@pytest.mark.parametrize("document", ["README.md", *sorted(p.name for p in ROOT.glob("docs/*.md"))])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_link_leads_to_a_file(document: str) -> None:
-    path = ROOT / document if (ROOT / document).exists() else ROOT / "docs" / document
+    path = ROOT / document
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target
 
@@ -145,7 +212,11 @@ PICTURES = {
 }  # fmt: skip
 
 QUOTED = {
-    ("README.md", "etth1"): {
+    ("README.md", "etth1"): {"mse": 4, "mae": 4, "crps": 4},
+    ("README.md", "kang"): {"pearson_delta": 3, "energy_distance": 2, "mmd_ratio": 3},
+    ("README.md", "physionet2012"): {"auroc": 3, "auprc": 3, "brier": 4},
+    ("README.md", "digits"): {"energy_score": 3, "crps": 4, "classifier_fd": 2},
+    ("docs/forecast.md", "etth1"): {
         "mse": 4, "mae": 4, "crps": 4, "energy_score": 2, "coverage_50": 3, "coverage_90": 3,
     },
     ("docs/perturb.md", "kang"): {
@@ -208,11 +279,14 @@ def shown(metrics: dict[str, dict[str, float]], metric: str, places: int) -> str
 def test_documents_quote_the_scores_that_the_report_wrote(document: str, preset: str) -> None:
     scores = json.loads((ROOT / f"docs/scores/{preset}.json").read_text())
     models = {model["name"]: model["metrics"] for model in scores["models"]}
+    calls = {model["name"]: str(model["nfe"]) for model in scores["models"]}
     tables = tables_of(section_of(document, preset), models)
-    assert len(set().union(*tables)) >= min(5, len(models))
+    assert len(set().union(*tables)) >= min(4 if document == "README.md" else 5, len(models))
     quoted = QUOTED[document, preset]
     for rows, digits in zip(tables, quoted if isinstance(quoted, list) else [quoted], strict=True):
         for name, row in rows.items():
-            cells = [cell.strip().split(" ")[0] for cell in row.split("|")][-len(digits) :]
+            cells = [cell.strip().split(" ")[0] for cell in row.split("|")]
+            before, cells = cells[: -len(digits)], cells[-len(digits) :]
+            assert not "".join(before[-1:]).isdigit() or before[-1] == calls[name], name
             expected = [shown(models[name], metric, places) for metric, places in digits.items()]
             assert cells == expected, name

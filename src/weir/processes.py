@@ -1,4 +1,4 @@
-"""Which of the processes of a training this is: known from the environment, before torch is loaded.
+"""Rank of this process among those of a training, from the environment, before torch is loaded.
 
 `WEIR_DEVICES` says how many processes there are on each node, `WEIR_NODES` on how many nodes. They
 are started by `weir` (see `weir.engines.devices`), by the user's own `srun` or `torchrun`, or,

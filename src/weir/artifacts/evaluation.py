@@ -1,4 +1,4 @@
-"""What the evaluate stage left in one folder, read for the report.
+"""Evaluation folders: what `weir evaluate` writes for one run and the report reads.
 
 A folder `results/evaluate/<run>/` holds `evaluation.json` and small tables (`*.parquet`). The
 document is the same for every task; which tables lie beside it is the task's affair, and only its

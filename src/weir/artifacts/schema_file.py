@@ -1,4 +1,4 @@
-"""What every task's schema shares: a typed file that stands in a processed or model folder."""
+"""Schema files: a typed `schema.json` in a processed or model folder, alike for every task."""
 
 from __future__ import annotations
 

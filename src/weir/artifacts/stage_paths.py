@@ -1,4 +1,4 @@
-"""What a stage is given to work on."""
+"""Paths of one run of a stage: its inputs, its output and its checkpoints."""
 
 from __future__ import annotations
 

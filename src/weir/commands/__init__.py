@@ -1,1 +1,1 @@
-"""What the subcommands of `weir` do; imported only when one is called."""
+"""Subcommands of `weir`, a file for each; imported only when one is called."""

@@ -1,4 +1,4 @@
-"""What `weir doctor` says of DVC: its cache, its remotes and its locks, at home and at a site."""
+"""Checks of DVC in `weir doctor`: its cache, its remotes and its locks, at home and at a site."""
 
 from __future__ import annotations
 

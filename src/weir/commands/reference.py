@@ -1,4 +1,4 @@
-"""What is generated from the typed models: schema, reference of settings, picture of a graph."""
+"""Files generated from the typed settings by `weir params schema`: schema, reference, graph."""
 
 from __future__ import annotations
 

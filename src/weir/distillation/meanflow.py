@@ -84,7 +84,7 @@ def mean_velocity(
         model: the student.
         x: `[condition, draw, *event]`.
         r: start of the step, `[condition, draw]`.
-        t: its end, likewise.
+        t: its end, `[condition, draw]`.
         condition: the student's.
         v: velocity of x, of its shape.
     """

@@ -1,4 +1,4 @@
-"""What teacher sampling and distillation need of a model, whatever its task."""
+"""Interface of a flow model: all that teacher sampling and distillation ask of any task's."""
 
 from __future__ import annotations
 

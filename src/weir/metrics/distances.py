@@ -24,10 +24,10 @@ def energy_distance(
 
     Args:
         x: `[point, dimension]`, at least two points of different groups.
-        y: `[point, dimension]`, likewise.
+        y: `[point, dimension]`, as `x`.
         x_groups: `[point]`, labels of points that are not independent (made from one origin), and
             are left out of the pairs X, X'; None takes all as independent.
-        y_groups: likewise for `y`.
+        y_groups: the same for `y`.
 
     Returns:
         scalar, double precision, in the unit of the points.
@@ -72,10 +72,10 @@ def rbf_mmd(
 
     Args:
         x: `[point, dimension]`, at least two points of different groups.
-        y: `[point, dimension]`, likewise.
+        y: `[point, dimension]`, as `x`.
         bandwidths: b of each kernel, in the unit of the points.
         x_groups: `[point]`, labels of points that are not independent; see `energy_distance`.
-        y_groups: likewise for `y`.
+        y_groups: the same for `y`.
 
     Returns:
         scalar, double precision, between -1 and 2.

@@ -41,7 +41,7 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
 
     Args:
         x: `[item, feature]`, at least two.
-        y: `[item, feature]`, likewise.
+        y: `[item, feature]`, at least two.
     """
     means, covariances = zip(*(_moments(part) for part in (x, y)), strict=True)
     # The eigenvalues of C D are the squared singular values of the product of the two roots, which
@@ -62,10 +62,10 @@ def kernel_distance(
 
     Args:
         x: `[item, feature]`, at least two.
-        y: `[item, feature]`, likewise.
+        y: `[item, feature]`, at least two.
         x_strata: `[item]` labels, if the number of items of each label is no accident, as where
             both sets have the same shares: as if they were independent, they would seem closer.
-        y_strata: likewise for `y`.
+        y_strata: the same for `y`.
     """
     return _within(x, x_strata) + _within(y, y_strata) - 2 * _kernels(x, y) / (len(x) * len(y))
 

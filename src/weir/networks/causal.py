@@ -1,4 +1,4 @@
-"""What the coordinates near a pixel and before it in raster order tell, alike at every place."""
+"""Causal network of pixels: each from those near it and before it, with the same weights."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class CausalNeighbourhood(nn.Module):
         self.first = nn.Linear(width, width)
         self.second = nn.Linear(width, width)
         self.last = nn.Linear(width, out, bias=False)
-        # Flat, as biases are, lest weight decay draw it in.
+        # Flat, as biases are, so that weight decay leaves it alone.
         self.bias = nn.Parameter(torch.zeros(math.prod(shape) * out))
         for empty in (self.modulation.weight, self.modulation.bias, self.last.weight):
             nn.init.zeros_(empty)

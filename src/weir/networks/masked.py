@@ -38,8 +38,8 @@ class MaskedLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., in]` to `[..., out]`."""
-        # Split before anything is left out, lest the gradient of each piece be as large as the
-        # whole weight.
+        # Split before anything is left out, so that the gradient of each piece is not as large as
+        # the whole weight.
         parts = zip(
             (self.weight * self.mask).split(self.sizes),
             self.bias.split(self.sizes),

@@ -1,4 +1,4 @@
-"""What each stage's result owes to Weir's own code, as one hash for each stage and task.
+"""Hash of the code behind each stage's result, by stage and task, in `results/code.json`.
 
 A stage uses a hundred to four hundred definitions, others for each task. Listed by their files in
 dvc.yaml they would swamp it, and DVC, which reads and writes the whole of dvc.lock for each job.

@@ -1,4 +1,4 @@
-"""Where everything lies, relative to the repository root."""
+"""Places of all files, relative to the repository root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a result comes from: code, versions, machine, inputs."""
+"""Provenance of a result: code, versions, machine, inputs."""
 
 from __future__ import annotations
 

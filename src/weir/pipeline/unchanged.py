@@ -1,4 +1,4 @@
-"""A result is recorded as the outcome of what it was really made from.
+"""Guard of a stage's run: no result is recorded if code or parameters changed meanwhile.
 
 DVC reads a stage's parameters when the stage ends (tried: edit a parameter meanwhile, and dvc.lock
 says that the new value gave the old result, and `dvc status` finds it clean). So a stage that DVC

@@ -1,4 +1,4 @@
-"""Where a dataset's raw files come from, the `source:` block of a datasets node."""
+"""Source of a dataset's raw files, the `source:` block of a datasets node, for `weir fetch`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Baselines: simple models that the two-stage ones have to beat, and the oracle's ceiling."""
+"""Stage `baseline`: simple models that the two-stage ones have to beat, and the oracle's ceiling.
+
+    weir baseline river-naive
+
+Fills `results/baseline/<run>/` with the model folder.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Distil: train a student that jumps from noise to sample on what a teacher made."""
+"""Stage `distill`: a student that jumps from noise to sample, trained on what a teacher made.
+
+    weir distill river-onestep
+
+Fills `results/distill/<run>/` with the student's model folder.
+"""
 
 from __future__ import annotations
 

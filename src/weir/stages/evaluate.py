@@ -1,4 +1,9 @@
-"""Evaluate: scores of one model on every item of a split, and what a report shows of it."""
+"""Stage `evaluate`: scores of one model on every item of a split, and what a report shows of it.
+
+    weir evaluate river-onestep
+
+Fills `results/evaluate/<run>/` with `metrics.json`, `curve.csv` and the folder `details`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Joint training of both stages: the flow's gradient reaches the representation."""
+"""Stage `joint`: both stages trained together; the flow's gradient reaches the representation.
+
+    weir joint river-joint
+
+Fills `results/joint/<run>/` with the model folder.
+"""
 
 from __future__ import annotations
 

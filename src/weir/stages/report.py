@@ -1,4 +1,9 @@
-"""Report: one self-contained HTML page about evaluated models, and the scores that docs quote."""
+"""Stage `report`: one HTML page about evaluated models, and the scores that the docs quote.
+
+    weir report index
+
+Writes `results/report/<node>.html`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Stage 1: train a representation, such as a backbone or an autoencoder."""
+"""Stage 1: a representation is trained, such as a backbone or an autoencoder.
+
+    weir stage1 river-itransformer
+
+Fills `results/stage1/<run>/` with the model folder.
+"""
 
 from __future__ import annotations
 

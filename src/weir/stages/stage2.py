@@ -1,4 +1,9 @@
-"""Stage 2: train a flow or diffusion on a frozen stage-1 model."""
+"""Stage 2: a flow or diffusion is trained on a frozen stage-1 model.
+
+    weir stage2 river-flow
+
+Fills `results/stage2/<run>/` with the model folder.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Teacher: sample a trained flow on training conditions and store what it made, to be distilled."""
+"""Stage `teacher`: samples of a trained flow on training conditions, stored to be distilled.
+
+    weir teacher river-flow
+
+Fills `results/teacher/<run>/` with the samples, as `.npy` files.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the training stages share: run the loop on a data set's splits and save the model."""
+"""Training of a stage's model: run the loop on a data set's splits and save the model."""
 
 from __future__ import annotations
 

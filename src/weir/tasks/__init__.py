@@ -1,24 +1,25 @@
 """Tasks: kinds of data that run through the same stages.
 
-A task is a package of modules with agreed functions, so that a stage imports only the part it
-needs and an edit of one part reruns only the stages built on it:
+A task is a package of rooms with agreed doors, so that a stage imports only the part it needs and
+an edit of one part reruns only the stages that use it. `part(task, "flow.stage2")` opens a door:
 
-| module | functions |
+| door | functions |
 |---|---|
-| `config` | `SECTIONS`: the typed node of each section of params.yaml |
-| `simulate` | `simulate(settings, folder)`: raw data with a known law |
-| `describe` | `describe(file)`: proposes a dataset node for a user's file |
-| `preprocess` | `preprocess(config, raw, output)` |
-| `data` | `load(folder)`: `name`, `card()`, `split(part)`, `to(device)` |
-| `stage1`, `stage2`, `joint` | `build(card)`, `prepare(model, config, items, ...)`, `objective` |
-| `student` | `build(card)`, `start(config, teacher)`: a student before training |
-| `baseline` | `build(card)`, `built_on(card)`, `fit(model, config, data, below, ...)` |
-| `evaluation` | `evaluate(model, data, config, details, ...)` |
-| `figures` | `HEADLINE` or `FAMILIES`, `figures(evaluations)` |
+| `settings.sections` | `SECTIONS`: the typed node of each section of params.yaml; `PLOT` |
+| `simulation.simulate` | `simulate(settings, folder)`: raw data with a known law |
+| `preprocessing.describe` | `describe(file)`: proposes a dataset node for a user's file |
+| `preprocessing.preprocess` | `preprocess(config, raw, output)` |
+| `data.load` | `load(folder)`: `name`, `card()`, `split(part)`, `to(device)` |
+| `representation.stage1`, | `build(card)`, `prepare(model, config, items, ...)`, |
+| `flow.stage2`, `flow.joint` | `objective(config, model)` |
+| `flow.student` | `build(card)`, `start(config, teacher)`: a student before training |
+| `baselines.baseline` | `build(card)`, `built_on(card)`, `fit(model, config, data, below, ...)` |
+| `evaluation.evaluate` | `evaluate(model, data, config, details, ...)` |
+| `figures.figures` | `HEADLINE` or `FAMILIES`, `figures(evaluations)` |
 
-`stage1.objective` is None for a model that `prepare` completes, which is then not trained. A task
-need not have every section: `image` has no `joint`.
-`tasks/forecast` is the reference; a new task is a new folder and its name in `TASKS`.
+`representation.stage1.objective` is None for a model that `prepare` completes, which is then not
+trained. A task need not have every section: `image` has no `joint`. `tasks/forecast` is the
+reference; a new task is a new folder and its name in `TASKS`.
 """
 
 from __future__ import annotations

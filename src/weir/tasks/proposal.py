@@ -1,4 +1,4 @@
-"""What a task's `describe` says of a user's file."""
+"""Proposal of a dataset node: what a task's `describe` returns for `weir data add`."""
 
 from __future__ import annotations
 

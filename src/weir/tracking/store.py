@@ -1,4 +1,4 @@
-"""Where runs are recorded: a server, or SQLite in the repository, set up once."""
+"""Store of runs: a server, or SQLite in the repository, set up once."""
 
 from __future__ import annotations
 

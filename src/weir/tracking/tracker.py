@@ -1,4 +1,4 @@
-"""What a stage may say about its run; stages know this interface and nothing of MLflow."""
+"""Tracker interface of a stage: all that it may say about its run, and nothing of MLflow."""
 
 from __future__ import annotations
 

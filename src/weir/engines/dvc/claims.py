@@ -1,4 +1,4 @@
-"""A job keeps its result although another machine has struck its claim from DVC's list.
+"""Claims of jobs in DVC's list, for results that are kept although a claim was struck from it.
 
 `.dvc/tmp/rwlock` lists which process reads and writes what, by process number and without the name
 of the machine. On a cluster, any dvc command of another node, such as `dvc status` on the login

@@ -1,4 +1,4 @@
-"""A result that the run-cache knows is restored, also where only the remote has its files.
+"""Results that DVC's run-cache knows, restored also where only the remote has their files.
 
 `dvc fetch --run-cache` brings the entries of a colleague's runs and none of their files unless
 dvc.lock names them, and `dvc repro` then runs the stage again. Its `--pull` would restore it, but

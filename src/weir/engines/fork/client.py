@@ -1,4 +1,4 @@
-"""Run a job as a fork of a process that has imported everything already, where there is one.
+"""Client of the fork server: a job as a fork of a process that has imported everything already.
 
 A job in a fork has the arguments, environment, folder, open files and signals of the process that
 asked for it, which waits, passes signals on and ends as the fork does: to Snakemake and DVC it is

@@ -1,4 +1,4 @@
-"""What jobs on a cluster used of what they asked for, from the records that Snakemake keeps.
+"""Efficiency of jobs on a cluster, from Snakemake's records: what they used of what they asked for.
 
     python -m weir.engines.slurm.efficiency
 

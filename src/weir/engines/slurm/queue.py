@@ -1,4 +1,4 @@
-"""What `snakemake --profile slurm` needs beside its Slurm plugin.
+"""Queue of Slurm jobs: the additions of `snakemake --profile slurm` to its plugin.
 
 The plugin asks for the states of jobs less and less often, up to every three minutes, says nothing
 of a job that can never start, and forgets its jobs when it is killed: the next `snakemake` would

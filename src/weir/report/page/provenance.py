@@ -1,4 +1,4 @@
-"""Where numbers come from: what all runs share, and what is each run's own."""
+"""Provenance on the page: the facts that all runs share, and those of each run."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class EventStore:
         set_time: `[set]` float64: minutes since the subject's first event.
         mean: `[code + 1]` float32, of the training values; row 0, of unknown codes, is NaN, so that
             their values count as missing.
-        sd: `[code + 1]` float32, likewise.
+        sd: `[code + 1]` float32, of the same values.
     """
 
     codes: Tensor
@@ -118,7 +118,7 @@ class RecordTable:
         first_set: `[record]` int64, number in the store.
         last_set: `[record]` int64, exclusive; equal to `first_set` without timed events.
         origin: `[record]` float64, minutes since the subject's first event.
-        prediction: `[record]` float64, likewise.
+        prediction: `[record]` float64, minutes since the same event.
         outcome: `[record]` float32.
         static: `[record, static]` float32.
         groups: `[record, subgrouping]` int64, 0 for unknown.

@@ -1,4 +1,4 @@
-"""What a processed set of clinical records is: the typed contents of `schema.json`."""
+"""Schema of a processed set of clinical records: the typed contents of `schema.json`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Code:
         values: events with a value.
         records: records that have it.
         low: least value let through, None for any; values below became it.
-        high: greatest value let through, likewise.
+        high: greatest value let through, None for any; values above became it.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Schema(SchemaFile):
             there is none.
         static_mean: of each static feature over the training records, what was subtracted; 0 for
             those that are 0 or 1.
-        static_sd: what each was divided by; 1 likewise.
+        static_sd: what each was divided by; 1 for those that are 0 or 1.
         outcome: name of the outcome.
         prevalence: share of the training records with the outcome.
         records: number of records of each part.
@@ -81,7 +81,7 @@ class Schema(SchemaFile):
         source_sha256: SHA-256 over the names and SHA-256s of the raw files.
         digest: SHA-256 of the folder's arrays.
         static_low: least value let through of each static feature, None for any.
-        static_high: greatest value let through, likewise.
+        static_high: greatest value let through of each static feature, None for any.
         lookback_hours: how far back a record sees, None for all of it.
         max_sets: most sets of a record, None for any number.
         infinite: whether infinite values were refused (`error`) or taken as `missing`.

@@ -1,4 +1,4 @@
-"""Evaluating a clinical model for the report: each thing that it can do is scored on its own.
+"""Evaluation of a clinical model by `weir evaluate`: each thing that it can do, on its own.
 
 | a model that | is scored by | in |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""What happens in a bin: how often each code, and with what values, given all that is known.
+"""Decoder of a bin: how often each code occurs and with what values, given all that is known.
 
 Law of a bin's own noise before the bin is seen: a mixture of Gaussians.
 """
@@ -99,7 +99,7 @@ class BinLaw(NamedTuple):
     Attributes:
         counts: `[..., code, most + 1]` logits of 0, 1, ..., `most` or more events.
         mean: `[..., code]` of the normal score of a value of a code that occurs.
-        sd: `[..., code]`, likewise.
+        sd: `[..., code]`, of the same.
         same: `[..., code]` logit that the values are the last one before the bin, again.
     """
 

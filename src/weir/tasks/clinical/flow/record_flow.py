@@ -91,7 +91,7 @@ class FlowContext(NamedTuple):
     Attributes:
         vector: `[record, told]`.
         mean: `[record, code]`, the code's by regression, standardised.
-        sd: `[record, code]`, likewise.
+        sd: `[record, code]`, of the same.
     """
 
     vector: Tensor

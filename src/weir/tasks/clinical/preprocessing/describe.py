@@ -1,4 +1,4 @@
-"""Look at a user's folder of clinical records and propose its `datasets` node, for `weir data add`.
+"""Proposal of a `datasets` node for a user's clinical records, for `weir data add FOLDER`.
 
 The folder is MEDS, or has a Parquet file for each patient and a CSV of outcomes.
 """

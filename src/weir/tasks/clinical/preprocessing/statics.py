@@ -63,7 +63,7 @@ class StaticFeatures:
         mean: subtracted from each.
         sd: what each was divided by.
         low: least value let through of each, None for any.
-        high: greatest value let through, likewise.
+        high: greatest value let through of each, None for any.
         values: `[record, static]` float32.
         groups: `[record]` int64 by subgrouping, 0 for unknown.
         group_names: names of the groups by subgrouping, the first for unknown.

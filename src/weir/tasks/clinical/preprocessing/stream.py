@@ -25,7 +25,7 @@ class Found:
         first_set: `[record]` int64.
         last_set: `[record]` int64, exclusive.
         origin: `[record]` float64, minutes since the subject's first stored event.
-        prediction: `[record]` float64, likewise.
+        prediction: `[record]` float64, minutes since the same event.
         unsorted: events that stood before an earlier one.
         truncated: records that were cut.
         infinite: values taken as missing.

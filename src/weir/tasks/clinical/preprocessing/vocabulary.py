@@ -1,4 +1,4 @@
-"""Which codes are modelled, and what their values are like: from training records only."""
+"""Vocabulary of codes that are modelled, with limits and scales, from training records only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a record's values come to, code by code: counts, extremes, trends, on a common scale.
+"""Aggregates of a record's values by code: counts, extremes, trends, on a common scale.
 
 The aggregates that strong tables consist of, computed from a packed batch in a few calls. A network
 reads them as normal scores by the quantiles of the training records.

@@ -1,4 +1,4 @@
-"""Whether the latents of a variational autoencoder still tell anything, watched in training.
+"""Collapse of the latents of a variational autoencoder, watched in training.
 
 A collapsed posterior equals the prior: its variance is one and its mean the same for every item.
 So a large posterior variance is no sign of life but the opposite; what counts is how much the

@@ -1,4 +1,4 @@
-"""What a latent says of its set: how often each code occurs, and the law of its values.
+"""Decoder of a set's latent: how often each code occurs, and the law of its values.
 
 Where events lie in a table of embeddings: rows for the code without a value, and for its knots.
 
@@ -127,7 +127,7 @@ class SetLaw(NamedTuple):
     Attributes:
         log_rate: `[set, code]`, of the number of events.
         mean: `[set, code]`, of values, standardised by training.
-        log_sd: `[set, code]`, likewise.
+        log_sd: `[set, code]`, of values.
     """
 
     log_rate: Tensor

@@ -1,4 +1,4 @@
-"""What simulated patients have measured and done: codes, panels and how they follow severity."""
+"""Codes of simulated patients: what is measured and done, in which panels, by severity."""
 
 from __future__ import annotations
 

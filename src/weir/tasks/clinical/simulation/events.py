@@ -1,4 +1,4 @@
-"""What is seen of simulated patients: which source occurs when, and what is measured."""
+"""Events of simulated patients: which source occurs when, and what is measured."""
 
 from __future__ import annotations
 

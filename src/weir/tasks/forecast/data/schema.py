@@ -1,4 +1,4 @@
-"""What a processed series is: the typed contents of `schema.json`."""
+"""Schema of a processed series: the typed contents of `schema.json`."""
 
 from __future__ import annotations
 

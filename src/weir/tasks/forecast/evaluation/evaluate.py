@@ -1,4 +1,4 @@
-"""Evaluating a forecaster for the report: scores, definitions, tables and the cost of a sample."""
+"""Evaluation of a forecaster by `weir evaluate`: scores, definitions, tables, cost of a sample."""
 
 from __future__ import annotations
 

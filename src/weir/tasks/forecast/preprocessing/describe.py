@@ -1,4 +1,4 @@
-"""Look at a user's table and propose its `datasets` node, for `weir data add FILE --name NAME`."""
+"""Proposal of a `datasets` node for a user's table, for `weir data add FILE --name NAME`."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Simulation(Config):
     seed: NonNegativeInt = Field(0, description="Seed of the law and of the series.")
     trend: float = Field(0.5, description="Rise over the whole series, in innovation SDs.")
     daily: NonNegativeFloat = Field(2.0, description="SD of the daily cycle, in innovation SDs.")
-    weekly: NonNegativeFloat = Field(0.5, description="SD of the day-of-week effect, likewise.")
+    weekly: NonNegativeFloat = Field(0.5, description="SD of the weekly cycle, in innovation SDs.")
     persistence: float = Field(0.9, ge=0, lt=1, description="Norm of the VAR's matrix.")
     coupling: float = Field(
         0.25, ge=0, le=1, description="Share of the VAR's matrix that mixes variables."

@@ -1,4 +1,4 @@
-"""What baselines share: no network, no steps, and a state that fitting sizes."""
+"""Fitted baselines of pictures: no network, no steps, and a state that fitting sizes."""
 
 from __future__ import annotations
 

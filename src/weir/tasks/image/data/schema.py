@@ -1,4 +1,4 @@
-"""What a processed set of pictures is: the typed contents of `schema.json`."""
+"""Schema of a processed set of pictures: the typed contents of `schema.json`."""
 
 from __future__ import annotations
 

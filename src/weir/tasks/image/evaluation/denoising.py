@@ -1,4 +1,4 @@
-"""How well a model guesses pictures under noise, its class told."""
+"""Denoising scores: the error of a model's guess of pictures under noise, given their class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluating a model of pictures, or of points in the plane, for the report.
+"""Evaluation of a model of pictures, or of points in the plane, by `weir evaluate`.
 
 | what a model has | is scored by | in modules |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""What the data set's own classifier says of samples: their classes, and distances of features.
+"""Scores by the data set's own classifier: classes of samples, and distances of features.
 
 Whether samples are copies of training items, and whether they can be told from real ones.
 """

@@ -1,4 +1,4 @@
-"""What classes samples look like: the class asked for against the class that a judge sees."""
+"""Confusion of classes: the class asked for against the class that the classifier sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a model copies: samples beside the training pictures nearest to them, and distances."""
+"""Nearest neighbours of samples among training pictures, and distances: does a model copy?"""
 
 from __future__ import annotations
 

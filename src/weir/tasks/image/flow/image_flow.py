@@ -1,4 +1,4 @@
-"""What all generative models of pictures share: classes, the first stage, guidance.
+"""Base of all generative models of pictures: classes, the first stage, guidance.
 
 What evaluation asks of anything that makes pictures: a model, a student or a baseline.
 
@@ -39,7 +39,8 @@ class ImageModel(Protocol):
         code: between unit and event scale; None for a baseline that lives on the unit scale.
         guidable: whether `guidance` may be other than 0.
         guidance: weight of classifier-free guidance in `draw`; 0 for none. Set by the evaluation.
-        direct_sigma: noise at which `direct` draws of several steps begin, event units. Likewise.
+        direct_sigma: noise at which `direct` draws of several steps begin, event units.
+            Set by the evaluation.
         has_density: whether `log_prob` answers.
         has_denoiser: whether `denoise` answers.
     """

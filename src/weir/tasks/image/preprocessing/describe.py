@@ -1,4 +1,4 @@
-"""Look at a user's pictures and propose their `datasets` node, for `weir data add PATH`.
+"""Proposal of a `datasets` node for a user's pictures, for `weir data add PATH`.
 
 The path is an archive of pictures (zip or tar), CIFAR-10's archive, an `.npz`, or a folder: of
 idx files, of CIFAR-10's `.bin` files, or of a folder of pictures for each class.

@@ -1,4 +1,4 @@
-"""What baselines share: a state that fitting sizes, and no network.
+"""Fitted baselines of cells: a state that fitting sizes, and no network.
 
 Means over every group of cells: those of one context under one condition.
 """

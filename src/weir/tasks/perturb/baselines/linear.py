@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAIN = (1.0, 10.0, 100.0)
 """Prior variances of a perturbation's own effect, in units of the residual's."""
 INTERACTION = (0.0, 0.1, 1.0, 10.0, 100.0)
-"""Prior variances of its interaction with the context, likewise."""
+"""Prior variances of its interaction with the context, in the same units."""
 
 
 class Linear(Shift):

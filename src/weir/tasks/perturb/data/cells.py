@@ -106,7 +106,7 @@ class Cells(NamedTuple):
         counts: `[cell, gene]` float32 raw counts.
         library: `[cell]` float32, total over the genes.
         batch: `[cell]` int64; 0 for unknown, 1 for the first of `schema.batches`.
-        cell_type: `[cell]` int64, likewise.
+        cell_type: `[cell]` int64; 0 for unknown, 1 for the first of the schema's cell types.
         doses: `[cell, perturbation]` float32, raw units, 0 where absent, 1 where the data has no
             doses; a control is all zeros, a combination has several that are not.
         niche: `[cell, niche]` float32 spatial features; width 0 without positions.

@@ -1,4 +1,4 @@
-"""What a processed set of perturbed cells is: the typed contents of `schema.json`."""
+"""Schema of a processed set of perturbed cells: the typed contents of `schema.json`."""
 
 from __future__ import annotations
 

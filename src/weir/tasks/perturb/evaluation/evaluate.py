@@ -1,4 +1,4 @@
-"""Evaluating a model of perturbed cells for the report: scores, definitions, tables and cells."""
+"""Evaluation of a model of cells by `weir evaluate`: scores, definitions, tables and cells."""
 
 from __future__ import annotations
 

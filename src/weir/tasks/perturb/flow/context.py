@@ -126,7 +126,7 @@ class Vocabulary:
 
     Attributes:
         batches: number of batches; their codes run from 1.
-        cell_types: number of cell types; likewise.
+        cell_types: number of cell types; their codes run from 1.
         niche: width of the spatial features.
         conditions: `[condition, perturbation]` doses; row 0 is the control.
         unit: `[perturbation]`, typical positive dose of each perturbation.

@@ -1,4 +1,4 @@
-"""What evaluation asks of anything that predicts cells: a model, a student or a baseline."""
+"""Interface of anything that predicts cells: a model, a student or a baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user says of a new file of cells, and the settings that it is read by."""
+"""Request of `weir predict --cells`: a user's words on a new file, and the settings to read it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look at a user's `.h5ad` and propose its `datasets` node, for `weir data add`."""
+"""Proposal of a `datasets` node for a user's `.h5ad`, for `weir data add FILE`."""
 
 from __future__ import annotations
 

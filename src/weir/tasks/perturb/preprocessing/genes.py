@@ -1,4 +1,4 @@
-"""Which genes are modelled, and a sample of training cells to fit statistics on.
+"""Selection of the genes that are modelled, and a sample of training cells for statistics.
 
 Where a cell sits in its tissue: who its neighbours are, and which part of the section it is in.
 

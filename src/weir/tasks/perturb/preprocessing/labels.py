@@ -1,4 +1,4 @@
-"""What the columns of `obs` say of each cell: condition, dose, cell type, batch, section."""
+"""Labels of each cell from the columns of `obs`: condition, dose, cell type, batch, section."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cells train, validate and test; which groups are too small or cannot be compared."""
+"""Splits of cells into training, validation and test; groups too small or not comparable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What flows and baselines ask of a first stage, whatever its architecture.
+"""Interface of a first stage of cells, for flows and baselines, whatever its architecture.
 
 Log-normalised expression, the scale on which cells are compared.
 """
