@@ -16,7 +16,7 @@ from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.numbers import number
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry, definitions, ranked
-from weir.tasks.clinical.figures.tables import averaged, shown
+from weir.report.tables import averaged, shown
 
 CURVES = {
     "roc": ("ROC", "auroc", "false_positive_rate", "sensitivity"),

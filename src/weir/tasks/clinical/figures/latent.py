@@ -16,7 +16,7 @@ from weir.report.drawing.numbers import compact, number
 from weir.report.drawing.points import dots, mingled
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry
-from weir.tasks.clinical.figures.tables import averaged, drawn
+from weir.report.tables import averaged, drawn
 
 CODES = 45
 """Codes that a panel shows: those with most values."""
