@@ -1,6 +1,7 @@
-"""Scores of all risk models with what chance alone would move them by.
+"""Figures of risk models beside chance: scores with intervals, ROC and precision-recall curves.
 
-ROC and precision-recall curves: what a threshold on the risk would do.
+Intervals tell what another sample of patients would move a score by; curves what a threshold on the
+risk would do.
 """
 
 from __future__ import annotations

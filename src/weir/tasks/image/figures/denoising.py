@@ -1,6 +1,5 @@
-"""Error of denoisers at each noise level, beside closed-form ones.
-
-Bits per dimension of the test pictures, one by one.
+"""Figures of densities and denoisers: bits per dimension of the test pictures, one by one, and the
+error at each noise level, beside closed-form denoisers.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""Samples of every class, beside pictures of the data.
-
-Noised pictures with what a model makes of them, and how samples come out of noise.
+"""Figures of pictures: samples of every class beside the data, noised pictures with what a model
+makes of them, and how samples come out of noise.
 """
 
 from __future__ import annotations

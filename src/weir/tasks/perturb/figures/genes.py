@@ -1,6 +1,6 @@
-"""Shifts of genes: what the perturbation did to each against what the model says.
+"""Figures of genes: what a perturbation did to each against what the model says.
 
-Means and variances of genes: a model may get the mean right and the spread of cells wrong.
+A model may get a gene's mean right and the spread of cells wrong, so that variances are drawn, too.
 """
 
 from __future__ import annotations

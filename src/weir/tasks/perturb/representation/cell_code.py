@@ -1,6 +1,6 @@
-"""What flows and baselines ask of a first stage, whatever its architecture.
+"""Codes of cells: what flows and baselines ask of a first stage, whatever its architecture.
 
-Log-normalised expression, the scale on which cells are compared.
+Cells are compared as log-normalised expression.
 """
 
 from __future__ import annotations
