@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ from torch import Tensor
 
 from weir.tasks.clinical.data.load import load
 from weir.tasks.clinical.data.records import EventStore, RecordSet, RecordTable
+from weir.tasks.clinical.representation import sequence, set_encoder
+from weir.tasks.clinical.representation.ragged import Apply, apply_by_group, places
 from weir.tasks.clinical.representation.seqsetvae import SeqSetVAE
 from weir.tasks.clinical.representation.stage1 import Stage1Objective, objective
 from weir.tasks.clinical.settings.models import ClinicalStage1
@@ -34,12 +37,28 @@ SIZES = (0.07, 0.04, 0.06, 0.09, 0.175, 0.206, 0.146, 0.09, 0.05, 0.03, 0.02, 0.
 """Shares of sets of 1, 2, ... events."""
 
 NETWORKS = {
-    "pooling": {"set_encoder": "pooling", "sequence": "gru", "packing": "packed"},
+    "pooling": {"set_encoder": "pooling", "sequence": "gru"},
     **{
-        form: {"set_encoder": "attention", "sequence": "transformer", "packing": form}
+        form: {"set_encoder": "attention", "sequence": "transformer"}
         for form in ("packed", "padded", "loop")
     },
 }
+
+
+def loop(tokens: Tensor, owner: Tensor, owners: int, apply: Apply, *, slack: float = 1) -> Tensor:
+    """One group of items at a time."""
+    sizes = places(owner, owners)[1].tolist()
+    parts = tokens.split([size for size in sizes if size]) if len(tokens) else [tokens]
+    return torch.cat([apply(part[None], None)[0] for part in parts])
+
+
+def padded(tokens: Tensor, owner: Tensor, owners: int, apply: Apply, *, slack: float = 1) -> Tensor:
+    """All groups at once, padded to the longest."""
+    return apply_by_group(tokens, owner, owners, apply, slack=math.inf)
+
+
+FORMS = {"loop": loop, "padded": padded}
+"""What stands in for `apply_by_group` of a kind; it itself for all others."""
 
 
 def made_up_records() -> RecordSet:
@@ -130,6 +149,8 @@ def main() -> None:
     kinds = options.kinds or list(NETWORKS)
     losses, speed = {}, []
     for kind in kinds:
+        for module in (sequence, set_encoder):
+            module.apply_by_group = FORMS.get(kind, apply_by_group)
         found = objective_of(kind, data, options.width, codes)
         torch.manual_seed(1)
         with torch.no_grad():

@@ -18,6 +18,24 @@ class UserError(WeirError):
     exit_code = 2
 
 
+class Repairable(UserError):
+    """Bad input that Weir can repair, which a setting allows.
+
+    Attributes:
+        what: what is wrong and where; the message's first half.
+        advice: how to fix it; the second half.
+        setting: the setting of the dataset that allows the repair.
+        value: what it is set to for that.
+    """
+
+    def __init__(self, what: str, advice: str, setting: str, value: str) -> None:
+        super().__init__(what, advice, setting, value)
+        self.what, self.advice, self.setting, self.value = what, advice, setting, value
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.advice}"
+
+
 def suggest(word: str, known: Iterable[object]) -> str:
     """ "did you mean ...?" for the nearest known word, else the known words."""
     words = [str(item) for item in known]

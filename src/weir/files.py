@@ -1,6 +1,6 @@
-"""Outputs that are whole or absent: written beside their place, then renamed.
+"""Files that are whole or absent, written beside their place and then renamed, and their digests.
 
-SHA-256 of files: what raw data is checked against, and what fingerprints are made of.
+By its SHA-256 raw data is checked, and of it fingerprints are made.
 """
 
 from __future__ import annotations

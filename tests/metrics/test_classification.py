@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
-from sklearn.metrics import log_loss as sklearn_log_loss
 
 from weir.metrics.classification import (
     accuracy,
@@ -18,7 +17,6 @@ from weir.metrics.classification import (
     brier,
     calibration_error,
     interval,
-    log_loss,
     reliability,
 )
 
@@ -53,12 +51,7 @@ def test_proper_scores_are_scikit_learns() -> None:
     outcome = (torch.rand(200, generator=generator) < probability).long()
     y, p = outcome.numpy(), probability.double().numpy()
     assert brier(probability, outcome).item() == pytest.approx(brier_score_loss(y, p))
-    assert log_loss(probability, outcome).item() == pytest.approx(sklearn_log_loss(y, p))
     assert accuracy(probability, outcome).item() == pytest.approx(((p >= 0.5) == y).mean())
-
-
-def test_a_sure_mistake_costs_infinitely_much() -> None:
-    assert log_loss(torch.tensor([1.0]), torch.tensor([0])).item() == math.inf
 
 
 def test_constant_prediction_is_off_by_the_difference_of_rates() -> None:

@@ -18,7 +18,6 @@ from weir.training import checkpoints
 from weir.training.checkpoints import (
     DamagedCheckpoint,
     checkpoint_file,
-    clear_checkpoints,
     read_checkpoint,
     read_record,
     write_checkpoint,
@@ -60,19 +59,6 @@ def test_damage_is_one_line_that_names_the_file(tmp_path: Path, damage: str) -> 
         read_checkpoint(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_clear_removes_its_own_files_only(tmp_path: Path) -> None:
-    folder = tmp_path / "checkpoints"
-    for kind in checkpoints.KINDS:
-        write_checkpoint(checkpoint_file(folder, kind), TENSORS, RECORD)
-    (folder / "note").touch()
-    clear_checkpoints(folder)
-    assert [path.name for path in folder.iterdir()] == ["note"]
-    (folder / "note").unlink()
-    clear_checkpoints(folder)
-    clear_checkpoints(folder)
-    assert not folder.exists()
 
 
 def test_a_file_too_large_for_the_disk_leaves_the_one_before(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from training_toy import Batch, Poisoned, differences, points, regression, run
 from weir.errors import UserError
 from weir.settings.training import Training
 from weir.training import loop
-from weir.training.checkpoints import checkpoint_file, clear_checkpoints, read_checkpoint
+from weir.training.checkpoints import checkpoint_file, read_checkpoint
 from weir.training.loop import train
 from weir.training.optimizer import build_optimizer, learning_rate_factor
 from weir.training.order import Order
@@ -169,7 +170,7 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     assert repeated.history == result.history
     assert repeated.best_step == result.best_step
     after = torch.rand(1)
-    clear_checkpoints(tmp_path / "checkpoints")
+    shutil.rmtree(tmp_path / "checkpoints")
     _, third = run(tmp_path)
     assert third.resumed_from is None
     assert torch.equal(torch.rand(1), after)  # later draws do not tell the two apart

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from weir.errors import UserError, suggest
 from weir.files import write_atomically
@@ -14,6 +13,7 @@ from weir.pipeline.params.graph import SECTIONS, load_params
 from weir.pipeline.params.yaml_file import read_yaml
 from weir.pipeline.plan import write_plan
 from weir.pipeline.runs import runs
+from weir.tracking.lineage import flatten
 
 
 def run(options: argparse.Namespace) -> None:
@@ -106,16 +106,6 @@ def diff(current: Path, other: Path) -> None:
         if mine.get(key, ...) != theirs.get(key, ...):
             left, right = (side.get(key, "-") for side in (mine, theirs))
             print(f"{key}: {left} -> {right}")
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots."""
-    if not isinstance(value, dict) or not value:
-        return {prefix: value}
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        found |= flatten(item, f"{prefix}.{key}" if prefix else str(key))
-    return found
 
 
 def _preset_or_file(name: str, layout: Layout) -> Path:

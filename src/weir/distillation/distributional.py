@@ -1,6 +1,6 @@
-"""Distributional distillation: the student's draws score well against the teacher's samples.
+"""Losses on a student's draws as a sample: they should score well against the teacher's.
 
-Matching of sample means, kept as the ablation that shows why not.
+Matching the means of samples alone is kept as the ablation that shows why that is not enough.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Regression on a deterministic teacher's pairs: the default way to a one-step student.
+"""Regression on a deterministic teacher's pairs of noise and output.
 
-Regression from every stored knot: a student of one to several steps.
+From the noise alone it gives a student of one step, the default; from every stored knot of the
+teacher's path, a student of one to several steps.
 """
 
 from __future__ import annotations

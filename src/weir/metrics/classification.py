@@ -66,12 +66,6 @@ def brier(probability: Tensor, outcome: Tensor, weight: Tensor | None = None) ->
     return _mean((probability.double() - outcome.double()).square(), weight)
 
 
-def log_loss(probability: Tensor, outcome: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean negative log likelihood in nats, `[...]` float64; infinite for a sure mistake."""
-    said = torch.where(outcome > 0, probability.double(), 1 - probability.double())
-    return _mean(-said.log(), weight)
-
-
 def accuracy(
     probability: Tensor, outcome: Tensor, weight: Tensor | None = None, threshold: float = 0.5
 ) -> Tensor:

@@ -1,6 +1,5 @@
-"""Energy distance between two sets of points.
-
-Maximum mean discrepancy with Gaussian kernels.
+"""Distances of two sets of points: energy distance, and maximum mean discrepancy with Gaussian
+kernels.
 """
 
 from __future__ import annotations

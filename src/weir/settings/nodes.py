@@ -80,6 +80,11 @@ class Evaluate(Config):
     )
     label: str | None = Field(None, description="Name in the report; null takes the node's.")
 
+    @property
+    def stepped(self) -> bool:
+        """Whether there is a number of steps to trade for quality; baselines have none."""
+        return self.model.startswith(("stage2/", "joint/", "distill/"))
+
 
 class Report(Config):
     """One self-contained HTML page."""

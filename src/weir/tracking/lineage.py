@@ -1,6 +1,7 @@
-"""Where a run's inputs come from: DVC's md5 of each, and the MLflow runs that made them.
+"""Lineage and settings of a run as MLflow can hold them.
 
-Settings as MLflow can hold them: flat, dotted names with short values.
+Of each input: DVC's md5, and the MLflow run that made it. Of the settings: flat, dotted names with
+short values.
 """
 
 from __future__ import annotations

@@ -35,17 +35,6 @@ def checkpoint_file(folder: Path, kind: Kind) -> Path:
     return folder / f"{kind}.safetensors"
 
 
-def clear_checkpoints(folder: Path) -> None:
-    """Remove all checkpoints, and the folder if nothing else is in it."""
-    if not folder.is_dir():
-        return
-    for kind in KINDS:
-        checkpoint_file(folder, kind).unlink(missing_ok=True)
-        _temporary(checkpoint_file(folder, kind)).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
-
-
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
     """Write one checkpoint: under another name first, forced to the disk, then renamed.
 

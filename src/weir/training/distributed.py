@@ -1,13 +1,12 @@
-"""What the processes of a training tell each other besides gradients.
+"""What the processes of a training share besides gradients: answers and buffers.
 
 Answers are small and on the host, so they go through Gloo also where gradients go through NCCL:
 the host does not wait for a GPU, and the processes cannot come to different decisions.
 
-Buffers that an objective changes in training, such as running moments, when a batch is dealt.
-
-Parts of a batch may be computed one after the other or at once, each on its own device. So that
-this makes no difference, each begins with the buffers as they were before the step, and what the
-first part makes of them stands afterwards.
+Buffers are those that an objective changes in training, such as running moments. Parts of a batch
+may be computed one after the other or at once, each on its own device. So that this makes no
+difference, each begins with the buffers as they were before the step, and what the first part makes
+of them stands afterwards.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def train(
     Afterwards the objective is on the device it came from, in evaluation mode, and holds the best
     weights by `settings.monitor` on `validation` (averaged ones with `settings.ema`), without
     validation the last ones. A finished training is not repeated until the caller, having
-    written its artifact, calls `clear_checkpoints(checkpoints)`.
+    written its artifact, removes the folder `checkpoints`.
 
     Args:
         objective: model and loss. Networks that come frozen and in evaluation mode stay in it.

@@ -1,6 +1,6 @@
-"""What the training loop trains: a model and the losses that are asked of it.
+"""Objectives: what the training loop trains, a model and the losses that are asked of it.
 
-Joint training of an autoencoder and of a flow of its latents: what every task shares of it.
+`LatentJoint` is what all tasks share of training an autoencoder and a flow of its latents together.
 """
 
 from __future__ import annotations

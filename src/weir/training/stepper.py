@@ -1,15 +1,14 @@
-"""One optimizer step, and what is known about it afterwards.
+"""One optimizer step, what is known about it afterwards, and the cause of numbers not finite in it.
 
 A batch is cut into `accumulate` parts, whose mean loss, weighted by items, is minimised. Draws
 depend on the part, not on the process that computes it, and so does all else: however many
 processes share the parts, the result is the same but for the order in which floats are added.
 
-A loss or gradient that is not finite must not reach the weights, so that the failing step can be
-repeated under observation. On a CPU the host looks before the optimizer steps. For a GPU the host
-never waits in a step: losses stay there until they are fetched, and a flag on the device keeps the
-optimizer from touching the weights from the bad step on.
-
-NaN and infinity are errors: where did they come from?
+NaN and infinity are errors. A loss or gradient that is not finite must not reach the weights, so
+that the failing step can be repeated under observation, to tell where they came from. On a CPU the
+host looks before the optimizer steps. For a GPU the host never waits in a step: losses stay there
+until they are fetched, and a flag on the device keeps the optimizer from touching the weights from
+the bad step on.
 """
 
 from __future__ import annotations

@@ -10,113 +10,65 @@ processes beside the resources that its job was given. Of several attempts it is
 
 from __future__ import annotations
 
-import csv
-import math
-import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from weir.errors import UserError, WeirError
+import pandas as pd
+
+from weir.errors import UserError
 
 
-@dataclass(frozen=True)
-class Use:
-    """A job's record.
+def uses(root: Path) -> pd.DataFrame:
+    """Every job whose record tells what it asked for, least share of its memory first.
 
-    Attributes:
-        stage: as DVC names it.
-        minutes: time used.
-        asked_minutes: time asked for.
-        memory: largest resident memory, MB.
-        asked_memory: MB.
-        cores: mean number of cores that worked.
-        asked_cores: number of cores.
+    Columns, with those asked for beside those used: minutes, memory (MB) and cores (mean number
+    that worked). NaN where a job ended before it was first looked at.
     """
-
-    stage: str
-    minutes: float
-    asked_minutes: float
-    memory: float
-    asked_memory: float
-    cores: float
-    asked_cores: int
-
-
-def uses(root: Path) -> list[Use]:
-    """Every job whose record tells what it asked for, those first that used the least memory of
-    what they asked for."""
-    found = []
-    for file in sorted(root.glob("logs/*/*.tsv")):
-        with file.open(encoding="utf-8", newline="") as text:
-            rows = list(csv.DictReader(text, delimiter="\t"))
-        if rows and "resources" in rows[-1]:
-            found.append(_use(f"{file.parent.name}@{file.stem}", rows[-1]))
-    return sorted(found, key=lambda use: _share(use.memory, use.asked_memory))
-
-
-def _share(used: float, asked: float) -> float:
-    return 0.0 if math.isnan(used) else used / asked
-
-
-def _use(stage: str, row: dict[str, str]) -> Use:
-    asked = _resources(row["resources"])
-    seconds = _number(row["s"])
-    return Use(
-        stage,
-        seconds / 60,
-        asked["runtime"],
-        _number(row["max_rss"]),
-        asked["mem_mb"],
-        _number(row["cpu_time"]) / seconds,
-        int(_number(row["threads"])),
-    )
-
-
-def _resources(text: str) -> dict[str, float]:
-    """The numbers of a printed dictionary."""
-    pairs = re.findall(r"'(\w+)': (\d+(?:\.\d+)?)\b", text)
-    return {name: float(value) for name, value in pairs}
-
-
-def _number(text: str) -> float:
-    """A value that is missing where a job ended before it was first looked at."""
-    return float("nan") if text in ("NA", "-") else float(text)
-
-
-def table(found: Sequence[Use]) -> str:
-    """The records as lines of text."""
-    head = ("stage", "minutes", "of", "memory MB", "of", "cores", "of")
-    rows = [
-        (
-            use.stage,
-            f"{use.minutes:.1f}",
-            f"{use.asked_minutes:.0f}",
-            f"{use.memory:.0f}",
-            f"{use.asked_memory:.0f}",
-            f"{use.cores:.1f}",
-            f"{use.asked_cores}",
-        )
-        for use in found
+    files = {f"{f.parent.name}@{f.stem}": f for f in sorted(root.glob("logs/*/*.tsv"))}
+    last = [
+        pd.read_csv(f, sep="\t", na_values=["NA", "-"]).tail(1).assign(stage=stage)
+        for stage, f in files.items()
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = []
-    for name, *values in (head, *rows):
-        cells = [value.rjust(width) for value, width in zip(values, widths[1:], strict=True)]
-        lines.append("  ".join([name.ljust(widths[0]), *cells]))
-    return "\n".join(lines)
+    if not (last := [row for row in last if "resources" in row and len(row)]):
+        return pd.DataFrame()
+    rows = pd.concat(last).set_index("stage")
+    asked = {
+        k: rows["resources"].str.extract(rf"'{k}': ([\d.]+)")[0] for k in ("runtime", "mem_mb")
+    }
+    found = pd.DataFrame(
+        {
+            "minutes": rows["s"] / 60,
+            "asked_minutes": asked["runtime"].astype(float),
+            "memory": rows["max_rss"].astype(float),
+            "asked_memory": asked["mem_mb"].astype(float),
+            "cores": rows["cpu_time"] / rows["s"],
+            "asked_cores": rows["threads"],
+        }
+    )
+    share = (found["memory"] / found["asked_memory"]).fillna(0)
+    return found.loc[share.sort_values(kind="stable").index]
+
+
+def table(found: pd.DataFrame) -> str:
+    """The records as lines of text."""
+    names = ("minutes", "of", "memory MB", "of", "cores", "of")
+    columns = [pd.Series(["stage", *found.index])]
+    for name, digits, used in zip(names, (1, 0, 0, 0, 1, 0), found, strict=True):
+        columns.append(pd.Series([name, *found[used].map(f"{{:.{digits}f}}".format)]))
+    widths = [int(column.str.len().max()) for column in columns]
+    first, *rest = zip(columns, widths, strict=True)
+    padded = [column.str.rjust(width) for column, width in rest]
+    return "\n".join(first[0].str.ljust(first[1]).str.cat(padded, sep="  "))
 
 
 def main(root: Path) -> int:
     """Print the table; returns the exit code."""
-    try:
-        if not (found := uses(root)):
-            raise UserError(
-                "logs: no records of jobs that say what they asked for; run `snakemake --profile "
-                "slurm` from the repository root first"
-            )
-    except WeirError as error:
+    found = uses(root)
+    if found.empty:
+        error = UserError(
+            "logs: no records of jobs that say what they asked for; run `snakemake --profile "
+            "slurm` from the repository root first"
+        )
         print(f"weir: {error}", file=sys.stderr)
         return error.exit_code
     print(table(found))

@@ -1,6 +1,5 @@
-"""The headline of one data set: a few numbers that a hurried reader takes along.
-
-What the numbers of one data set say, in plain words and without favour.
+"""Headlines of one data set: cards with the few numbers that a hurried reader takes along, and the
+verdicts on them in plain words and without favour.
 """
 
 from __future__ import annotations

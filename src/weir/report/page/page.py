@@ -20,7 +20,7 @@ from weir.report.entries import Entry, definitions, entries
 from weir.report.graph.nodes import PlanGraph
 from weir.report.graph.svg import dag_svg
 from weir.report.page.cards import against_baselines, cards
-from weir.report.page.provenance import facts, flatten, run_columns
+from weir.report.page.provenance import facts, leaves, run_columns
 from weir.report.page.scores import shared_protocol
 from weir.report.page.table import results_table
 
@@ -304,7 +304,7 @@ def _parameters(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
             "row": row,
             "dataset": row.first.dataset,
             "sections": [
-                (section, flatten(config)) for section, config in row.first.lineage.items()
+                (section, leaves(config)) for section, config in row.first.lineage.items()
             ],
         }
         for row in sorted(entries(evaluations), key=lambda row: (row.first.dataset, row.node))

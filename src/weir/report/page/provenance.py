@@ -6,26 +6,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weir.artifacts.evaluation import Evaluation
+from weir.tracking.lineage import flatten
 
 
-def flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Leaves of nested mappings as (dotted key, value); a list is one leaf."""
-    if isinstance(value, Mapping):
-        return [
-            leaf
-            for key, inner in value.items()
-            for leaf in flatten(inner, f"{prefix}.{key}" if prefix else str(key))
-        ]
-    if isinstance(value, list | tuple):
-        value = ", ".join(str(item) for item in value)
-    return [(prefix, value)]
+def leaves(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Leaves of nested mappings as (dotted key, value); a list is one leaf, as text."""
+    return [
+        (key, ", ".join(map(str, value)) if isinstance(value, list | tuple) else value)
+        for key, value in flatten(settings).items()
+        if value != {}
+    ]
 
 
 def facts(
     evaluations: Sequence[Evaluation],
 ) -> tuple[list[tuple[str, Any]], list[tuple[Evaluation, dict[str, Any]]]]:
     """Split provenance into facts that every run has alike, and a row of the others per run."""
-    flat = [dict(flatten(run.provenance)) for run in evaluations]
+    flat = [dict(leaves(run.provenance)) for run in evaluations]
     shared = {
         key: value
         for key, value in (flat[0] if flat else {}).items()

@@ -15,12 +15,12 @@ from weir.artifacts.evaluation import Evaluation, parse_evaluation
 from weir.report.entries import entries
 from weir.report.graph.nodes import PlanGraph
 from weir.report.page.page import Context, render
+from weir.report.tables import averaged
 from weir.tasks.clinical.baselines import build
 from weir.tasks.clinical.data.load import ClinicalData
 from weir.tasks.clinical.evaluation.evaluate import evaluate
 from weir.tasks.clinical.figures import figures
 from weir.tasks.clinical.figures.subgroups import _lines
-from weir.tasks.clinical.figures.tables import averaged
 from weir.tasks.clinical.settings.baseline import ClinicalBaseline
 from weir.tasks.clinical.settings.scoring import ClinicalEvaluate
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -11,12 +12,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from weir.tasks.clinical.representation import set_encoder
-from weir.tasks.clinical.representation.ragged import apply_by_group, places, segment_softmax
+from weir.tasks.clinical.representation import sequence, set_encoder
+from weir.tasks.clinical.representation.ragged import Apply, apply_by_group, places, segment_softmax
 from weir.tasks.clinical.representation.stage1 import objective
 
 ODD = [[3, 1, 4, 1], [], [2], [1, 1, 1, 1, 1, 1, 7], [], [4, 4, 30], [2, 3, 2], []]
 """Sizes of the sets of records: none at all, one event, many."""
+
+
+def loop(tokens: Tensor, owner: Tensor, owners: int, apply: Apply, *, slack: float = 1) -> Tensor:
+    """One group of items at a time."""
+    sizes = places(owner, owners)[1].tolist()
+    parts = tokens.split([size for size in sizes if size]) if len(tokens) else [tokens]
+    return torch.cat([apply(part[None], None)[0] for part in parts])
+
+
+def padded(tokens: Tensor, owner: Tensor, owners: int, apply: Apply, *, slack: float = 1) -> Tensor:
+    """All groups at once, padded to the longest."""
+    return apply_by_group(tokens, owner, owners, apply, slack=math.inf)
+
+
+FORMS = {"loop": loop, "padded": padded, "packed": apply_by_group}
 
 
 @pytest.mark.parametrize(
@@ -34,8 +50,10 @@ def test_loss_and_gradients_are_those_of_the_loop(tiny_clinical, network, monkey
     batch = doubled(records_of(ODD, len(tiny_clinical.schema.static)))
     losses: dict[str, Tensor] = {}
     gradients: dict[str, dict[str, Tensor]] = {}
-    for form in ("loop", "padded", "packed"):
-        config = stage1_settings(network | {"packing": form})
+    for form in FORMS:
+        for module in (sequence, set_encoder):
+            monkeypatch.setattr(module, "apply_by_group", FORMS[form])
+        config = stage1_settings(network)
         model = stage1_model(tiny_clinical, config).double()
         torch.manual_seed(1)
         found = objective(config, model)(batch, 0.5)
@@ -70,8 +88,8 @@ def test_every_item_sees_its_own_group(sizes: list[int], exact: bool):
     expected = [
         total for size in sizes for total in itertools.accumulate(itertools.islice(numbers, size))
     ]
-    for form in ("loop", "padded", "packed"):
-        found = apply_by_group(items, owner, len(sizes), summed, form, slack=1.0 if exact else 1.5)
+    for form in FORMS.values():
+        found = form(items, owner, len(sizes), summed, slack=1.0 if exact else 1.5)
         assert found[:, 0].tolist() == expected
 
 

@@ -13,7 +13,7 @@ from weir.tasks.clinical.representation.set_encoder import AttentionEncoder, Poo
 
 ENCODERS = {
     "pooling": lambda: PoolingEncoder(9, 5, 16),
-    "attention": lambda: AttentionEncoder(9, 5, 16, 1, 2, "packed", 0.0),
+    "attention": lambda: AttentionEncoder(9, 5, 16, 1, 2, 0.0),
 }
 
 

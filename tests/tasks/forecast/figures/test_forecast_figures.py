@@ -14,9 +14,9 @@ from weir.artifacts.evaluation import Evaluation, parse_evaluation
 from weir.report.drawing.figure import Figure
 from weir.report.drawing.numbers import THIN
 from weir.report.entries import entries
+from weir.report.tables import averaged
 from weir.tasks.forecast.figures.fans import FANS, spread_out
 from weir.tasks.forecast.figures.figures import figures
-from weir.tasks.forecast.figures.tables import mean_table
 
 DEFINITION = {"label": "CRPS", "definition": "", "scale": "", "better": "lower"}
 
@@ -138,7 +138,7 @@ def test_calibration_is_averaged_over_seeds() -> None:
     made = tables()
     made["pit"] = pd.DataFrame({"bin": range(4), "share": [0.75, 0.25, 0.0, 0.0]})
     row = entries([evaluation(seed=0), evaluation(seed=1, made=made)])[0]
-    mean = mean_table(row, "pit", ["bin"], ["share"])
+    mean = averaged(row, "pit", ["bin"], ["share"], sort=True)
     assert mean["share"].tolist() == [0.5, 0.25, 0.125, 0.125]
 
 

@@ -20,12 +20,13 @@ from weir.report.drawing.figure import Figure
 from weir.report.entries import Entry, definitions, entries
 from weir.report.graph.nodes import PlanGraph
 from weir.report.page.page import Context, render
+from weir.report.tables import averaged, chosen
 from weir.tasks.image.figures import figures as image_figures
 from weir.tasks.image.figures.confusion import shares
 from weir.tasks.image.figures.denoising import bits
 from weir.tasks.image.figures.figures import HEADLINE, figures
 from weir.tasks.image.figures.samples import samples
-from weir.tasks.image.figures.tables import chosen, lines, mean_table, words
+from weir.tasks.image.figures.sheet import RANKING, lines, words
 from weir.tasks.image.figures.toys import _arrows
 
 SAMPLES, POINTS = "Samples", "Points made"
@@ -213,11 +214,11 @@ def test_curves_are_averaged_over_seeds() -> None:
         return made.evaluation(seed=seed, made={"denoising": table})
 
     (row,) = entries([run(0, 0.1), run(1, 0.3)])
-    assert mean_table(row, "denoising", ["sigma"], ["mse"])["mse"].tolist() == [
+    assert averaged(row, "denoising", ["sigma"], ["mse"], sort=True)["mse"].tolist() == [
         0.2,
         pytest.approx(0.6),
     ]
-    assert mean_table(row, "absent", ["sigma"], ["mse"]).empty
+    assert averaged(row, "absent", ["sigma"], ["mse"], sort=True).empty
 
 
 def test_distances_are_told_beside_those_of_test_pictures(found: dict[str, Figure]) -> None:
@@ -281,7 +282,7 @@ def test_labels_are_plain() -> None:
 
 
 def test_the_best_are_chosen_and_ceilings_never(runs: list[Evaluation]) -> None:
-    picked = chosen(entries(runs), 2, 1)
+    picked = chosen(entries(runs), RANKING, 2, 1)
     assert [row.label for row in picked] == [
         "Denoiser (UNet)",
         "Flow matching",

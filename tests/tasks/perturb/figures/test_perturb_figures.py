@@ -15,12 +15,13 @@ import pytest
 from weir.artifacts.evaluation import Evaluation
 from weir.report.drawing.figure import Figure
 from weir.report.entries import Entry, entries
+from weir.report.tables import folds
 from weir.tasks.perturb.figures.doses import curve
 from weir.tasks.perturb.figures.doses import held_out as held_out_doses
 from weir.tasks.perturb.figures.figures import HEADLINE, figures
 from weir.tasks.perturb.figures.genes import shift
 from weir.tasks.perturb.figures.groups import held_out
-from weir.tasks.perturb.figures.responses import Key, drawn, recorded, responses, titles
+from weir.tasks.perturb.figures.responses import Key, recorded, responses, titles
 from weir.tasks.perturb.figures.violins import outline
 
 FEW = ("B cells", "NK cells")
@@ -117,13 +118,13 @@ def test_headline_metrics_are_those_of_the_contract() -> None:
 
 
 def test_folds_stand_side_by_side(runs: list[Evaluation]) -> None:
-    table = drawn(row(*[run for run in runs if run.node == "kang-flow"]), "cells")
+    table = folds(row(*[run for run in runs if run.node == "kang-flow"]), "cells")
     assert set(table["response"]) == {"B cells / stim", "NK cells / stim"}
 
 
 def test_of_several_seeds_the_smallest_is_drawn() -> None:
     second, first = (made.evaluation("flow", seed) for seed in (4, 2))
-    cells = drawn(row(second, first), "cells")
+    cells = folds(row(second, first), "cells")
     assert cells[["x", "y"]].equals(first.tables["cells"][["x", "y"]])
 
 

@@ -1,8 +1,7 @@
 """Yardsticks that look at no event: the outcome's rate, and the simulator's known risk.
 
-What the evaluation of risks asks of a model.
-
-What baselines share: a risk, and a state that fitting sizes.
+Also what they share with the other baselines: the protocol by which the evaluation of risks asks a
+model, and a base class whose state is sized by fitting.
 """
 
 from __future__ import annotations

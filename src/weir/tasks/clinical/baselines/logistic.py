@@ -1,6 +1,6 @@
-"""Logistic regression on fixed summaries of the events.
+"""Logistic regression on aggregates of a record's events, and the table of these aggregates.
 
-A record as one row of numbers, as the simple models see it: aggregates of its events.
+The table has a row of numbers for each record; other simple models see records in the same form.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Gradient-boosted trees as arrays: stored without pickle, and asked without scikit-learn.
+"""Gradient boosting on aggregates of the events, or on their numbers alone.
 
-Gradient boosting on fixed summaries of the events, or on their numbers alone.
+Trees are kept as arrays: stored without pickle, and asked without scikit-learn.
 """
 
 from __future__ import annotations

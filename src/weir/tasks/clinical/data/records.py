@@ -1,6 +1,6 @@
 """Records that stay resident on a device, and packed batches of them, without padding.
 
-The events of all subjects, packed: one array of codes, one of values, and where sets begin.
+The events of all subjects are packed: one array of codes, one of values, and where sets begin.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Scores of models that fill in what is hidden: forecasts and imputations against measured values.
+"""Scores of models that fill in what is hidden: forecasts and imputations of bins against what was
+measured there.
 
 Tables that it writes into `details`:
 
@@ -7,8 +8,6 @@ Tables that it writes into `details`:
 | `filled_codes` | use (forecast, imputation, single values), code, values, rmse, crps |
 | `filled` | record, code, hour, kind (shown, true, low, lower, middle, upper, high), value: of |
 | | some records, in clinical units; quantiles .05 to .95 of the samples |
-
-Errors of filled-in bins against what was measured there.
 """
 
 from __future__ import annotations

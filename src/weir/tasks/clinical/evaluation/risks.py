@@ -1,6 +1,6 @@
-"""Scores of predicted risks: of all records of a split, with intervals, and of subgroups.
+"""Scores of predicted risks, of all records of a split and of subgroups, with intervals.
 
-Curves behind the scores of a risk: reliability, ROC and precision-recall.
+The curves behind the scores are kept for the report: reliability, ROC and precision-recall.
 """
 
 from __future__ import annotations

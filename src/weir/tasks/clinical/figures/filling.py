@@ -12,7 +12,7 @@ from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.numbers import compact
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry, definitions
-from weir.tasks.clinical.figures.tables import averaged, drawn, shown
+from weir.report.tables import averaged, drawn, shown
 
 PANELS = 6
 """Pairs of record and code of one model."""

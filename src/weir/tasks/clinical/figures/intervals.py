@@ -1,6 +1,7 @@
-"""Scores of all risk models with what chance alone would move them by.
+"""Figures of risk models beside chance: scores with intervals, ROC and precision-recall curves.
 
-ROC and precision-recall curves: what a threshold on the risk would do.
+Intervals tell what another sample of patients would move a score by; curves what a threshold on the
+risk would do.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.numbers import number
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry, definitions, ranked
-from weir.tasks.clinical.figures.tables import averaged, shown
+from weir.report.tables import averaged, shown
 
 CURVES = {
     "roc": ("ROC", "auroc", "false_positive_rate", "sensitivity"),

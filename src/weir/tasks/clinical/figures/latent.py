@@ -1,6 +1,7 @@
-"""The latents of an autoencoder: how many are used, whether they repeat each other, and a map.
+"""Figures of an autoencoder: what its latents are like, and what they keep of each code.
 
-Reconstruction by code: which measurements a latent keeps, in clinical units.
+Of the latents: how many are used, whether they repeat each other, and a map. Of each code: the
+error of its reconstruction, in clinical units.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from weir.report.drawing.numbers import compact, number
 from weir.report.drawing.points import dots, mingled
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry
-from weir.tasks.clinical.figures.tables import averaged, drawn
+from weir.report.tables import averaged, drawn
 
 CODES = 45
 """Codes that a panel shows: those with most values."""

@@ -12,7 +12,7 @@ from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.numbers import number
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry, definitions
-from weir.tasks.clinical.figures.tables import shown
+from weir.report.tables import shown
 
 COLUMNS = ["predicted", "observed", "low", "high"]
 ERROR = "calibration_error"

@@ -14,7 +14,7 @@ from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.numbers import number
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry, definitions, featured
-from weir.tasks.clinical.figures.tables import averaged
+from weir.report.tables import averaged
 
 METRICS = ("auroc", "auprc", "calibration_error", "brier")
 KEYS = ["subgrouping", "group", "metric"]

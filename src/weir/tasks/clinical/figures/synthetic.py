@@ -13,7 +13,7 @@ from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.numbers import number
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry, definitions
-from weir.tasks.clinical.figures.tables import drawn, shown
+from weir.report.tables import drawn, shown
 
 CODES = 6
 """Codes whose values are compared: those in most records."""

@@ -15,7 +15,7 @@ from weir.report.drawing.numbers import number
 from weir.report.drawing.points import thin
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry
-from weir.tasks.clinical.figures.tables import drawn
+from weir.report.tables import drawn
 
 SHARES = {"active_units": ("active units", "stage1"), "beta": ("beta / its maximum", "faint")}
 NATS = {

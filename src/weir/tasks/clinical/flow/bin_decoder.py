@@ -1,6 +1,6 @@
-"""Decoder of a bin: how often each code occurs and with what values, given all that is known.
+"""Decoder of a bin: how often each code occurs, and with what values, given all that is known.
 
-Law of a bin's own noise before the bin is seen: a mixture of Gaussians.
+A bin has noise of its own, whose law before the bin is seen is a mixture of Gaussians.
 """
 
 from __future__ import annotations

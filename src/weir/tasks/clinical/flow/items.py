@@ -1,6 +1,6 @@
-"""Records as a flow of them is trained: what is hidden of each, and what is known of all of it.
+"""Records as a flow of them is trained: what is shown of each, and what is known of all of it.
 
-What of a record a flow is shown: nothing, its beginning, or this and that.
+Shown is nothing, the record's beginning, or this and that.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The flow of a record: its code given what is shown of it, and its bins one after the other.
 
-One code for a whole record: what its bins have in common, beside what follows from the last.
-
-What a flow of records is told of each.
+The code holds what the bins have in common, beside what follows from the last. A context encoder
+tells flow and decoder what is shown.
 """
 
 from __future__ import annotations

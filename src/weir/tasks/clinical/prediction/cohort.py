@@ -1,6 +1,6 @@
 """A synthetic cohort: records of a trained model for resampled patients, as a MEDS folder.
 
-Generated records as a MEDS folder that any reader of that form reads, marked as synthetic.
+Any reader of that form reads the folder; it is marked as synthetic.
 """
 
 from __future__ import annotations

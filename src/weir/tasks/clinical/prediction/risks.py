@@ -1,6 +1,6 @@
 """Risks of patients that a model was not trained on, as a Parquet file.
 
-Records that a model was not trained on: a MEDS folder read as that of its training was.
+The patients are those of a MEDS folder, which is read as that of the model's training was.
 """
 
 from __future__ import annotations

@@ -23,16 +23,13 @@ from weir.tasks.clinical.data.schema import Schema
 from weir.tasks.clinical.preprocessing.labels import SPLITS
 from weir.tasks.clinical.preprocessing.preprocess import process
 from weir.tasks.clinical.settings.dataset import SUBJECT_SPLITS, ClinicalDataset
-from weir.tasks.proposal import Proposal
+from weir.tasks.proposal import Proposal, rehearse
 
 GROUPS = 12
 """Static codes of one beginning above which they are no subgroups."""
 
 ROWS = 1 << 18
 """Rows of the first shard that subgroups are guessed from."""
-
-Fixes = {"unlabelled": "drop", "without_events": "drop", "infinite": "missing"}
-"""Settings that let preprocessing repair what it refuses by default."""
 
 
 def describe(folder: Path) -> Proposal:
@@ -52,7 +49,7 @@ def describe(folder: Path) -> Proposal:
         names, node = _patient_files(folder, files, notes)
     sha256 = {name: file_digest(folder / name) for name in names}
     node = {"task": "clinical", "source": {"path": str(folder), "sha256": sha256}} | node
-    schema = _rehearse(folder, node, notes)
+    schema = rehearse(lambda node: _process(folder, node), node, notes)
     if schema is not None:
         events = f"{schema.events} events in {schema.sets} sets, {len(schema.codes)} codes"
         parts = ", ".join(f"{count} {part}" for part, count in schema.records.items())
@@ -183,24 +180,12 @@ def _patient_files(
     return sorted(names), node
 
 
-def _rehearse(folder: Path, node: dict[str, Any], notes: list[str]) -> Schema | None:
-    """Preprocess with a temporary output; what may be repaired is set in the node, in place."""
-    names = list(node["source"]["sha256"])
-    for _ in range(len(Fixes) + 1):
-        try:
-            config = ClinicalDataset.model_validate(node)
-            config = config.fold(0) if len(config.folds) > 1 else config
-            with tempfile.TemporaryDirectory() as scratch:
-                return process(config, folder, names, "", Path(scratch))
-        except UserError as error:
-            text = str(error)
-            fix = next((k for k, v in Fixes.items() if f"`{k}: {v}`" in text), None)
-            if fix is None or fix in node:
-                notes.append(f"not usable yet: {text}")
-                return None
-            node[fix] = Fixes[fix]
-            notes.append(f"{fix}: {text.rpartition(';')[0]}")
-    return None
+def _process(folder: Path, node: dict[str, Any]) -> Schema:
+    """Preprocess with a temporary output."""
+    config = ClinicalDataset.model_validate(node)
+    config = config.fold(0) if len(config.folds) > 1 else config
+    with tempfile.TemporaryDirectory() as scratch:
+        return process(config, folder, list(node["source"]["sha256"]), "", Path(scratch))
 
 
 def _columns(file: Path) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from weir.artifacts.growing_array import GrowingArray
 from weir.tasks.clinical.data.records import CODES, SET_FIRST, SET_TIME, VALUES
 from weir.tasks.clinical.preprocessing.packing import Packed
 
@@ -72,50 +73,26 @@ class Spill:
         """Write the arrays of the sets."""
         with (
             (self.folder / "size").open("rb") as sizes,
-            NpyStream(output / SET_FIRST, "int64", self.sets + 1) as first,
+            GrowingArray(output / SET_FIRST, "int64") as first,
         ):
             before = 0
-            first.write(np.zeros(1, "int64"))
+            first.append(np.zeros(1, "int64"))
             while len(size := np.fromfile(sizes, "uint32", PIECE)):
                 ends = size.cumsum(dtype="int64") + before
-                first.write(ends)
+                first.append(ends)
                 before = int(ends[-1])
         with (
             (self.folder / "time").open("rb") as times,
-            NpyStream(output / SET_TIME, "float64", self.sets) as out,
+            GrowingArray(output / SET_TIME, "float64") as out,
         ):
             while len(time := np.fromfile(times, "float64", PIECE)):
-                out.write(time)
+                out.append(time)
 
 
-class NpyStream:
-    """A one-dimensional `.npy` file of known length, written piece by piece: a context manager."""
-
-    def __init__(self, file: Path, kind: Any, length: int) -> None:
-        self.dtype = np.dtype(kind)
-        self._stream: IO[bytes] = file.open("wb")
-        head = {
-            "descr": np.lib.format.dtype_to_descr(self.dtype),
-            "fortran_order": False,
-            "shape": (length,),
-        }
-        np.lib.format.write_array_header_1_0(self._stream, head)
-
-    def write(self, values: np.ndarray) -> None:
-        """Write some more values."""
-        self._stream.write(np.ascontiguousarray(values, self.dtype).data)
-
-    def __enter__(self) -> NpyStream:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stream.close()
-
-
-def event_streams(output: Path, codes: int, events: int) -> tuple[NpyStream, NpyStream]:
-    """Streams for the final codes (numbers up to `codes`) and values."""
+def event_files(output: Path, codes: int) -> tuple[GrowingArray, GrowingArray]:
+    """Files for the final codes (numbers up to `codes`) and values."""
     kind = "uint16" if codes < 1 << 16 else "uint32"
-    return NpyStream(output / CODES, kind, events), NpyStream(output / VALUES, "float32", events)
+    return GrowingArray(output / CODES, kind), GrowingArray(output / VALUES, "float32")
 
 
 assert sys.byteorder == "little"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from meds import held_out_split, train_split, tuning_split
 
-from weir.errors import UserError
+from weir.errors import Repairable, UserError
 from weir.tasks.clinical.data.schema import Repair
 from weir.tasks.clinical.preprocessing.meds import (
     Zones,
@@ -99,9 +99,12 @@ def read_labels(
     without = split[~labelled & split.isin(SPLITS).to_numpy()]
     if len(without):
         if config.unlabelled == "error":
-            raise UserError(
+            raise Repairable(
                 f"{where}: subject {without.index[0]} of split {without.iloc[0]!r} has no label "
-                f"({len(without)} such subjects), and none is no negative; set `unlabelled: drop`"
+                f"({len(without)} such subjects), and none is no negative",
+                "set `unlabelled: drop`",
+                "unlabelled",
+                "drop",
             )
         repairs.append(Repair("unlabelled", len(without), "subjects without a label: left out"))
     others = split[~split.isin(SPLITS)]
@@ -198,9 +201,12 @@ def _read_outcome(
     if null.any():
         if config.unlabelled == "error":
             subject = frame["subject_id"][null].iloc[0]
-            raise UserError(
+            raise Repairable(
                 f"{root / folder}: the label of subject {subject} is null ({int(null.sum())} such "
-                "labels), and none is no negative; set `unlabelled: drop`"
+                "labels), and none is no negative",
+                "set `unlabelled: drop`",
+                "unlabelled",
+                "drop",
             )
         repairs.append(Repair("null labels", int(null.sum()), "records left out"))
         frame = frame[~null]

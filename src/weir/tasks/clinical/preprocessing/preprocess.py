@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from meds import code_metadata_filepath, data_subdirectory
 
-from weir.errors import UserError
+from weir.errors import Repairable, UserError
 from weir.tasks.clinical.data.load import COLUMNS, RECORDS, STATIC, digest, subgroup_column
 from weir.tasks.clinical.data.schema import LAW, PARTS, Repair, Schema
 from weir.tasks.clinical.preprocessing.event_files import Spill
@@ -166,18 +166,24 @@ def _used(
     stray = sorted(reader.others - set(split.index.tolist()))
     if stray:
         if config.unlabelled == "error":
-            raise UserError(
+            raise Repairable(
                 f"{root / data_subdirectory}: subject {stray[0]} has neither a split nor a label "
-                f"({len(stray)} such subjects); set `unlabelled: drop`"
+                f"({len(stray)} such subjects)",
+                "set `unlabelled: drop`",
+                "unlabelled",
+                "drop",
             )
         repairs.append(Repair("no split", len(stray), "subjects of no split: left out"))
     absent = reader.seen == 0
     if absent.any():
         if config.without_events == "error" or absent.all():
-            raise UserError(
+            raise Repairable(
                 f"{root / 'tasks' / config.outcome}: subject {labels.subjects[absent.argmax()]} "
                 f"has a label, but no event in {data_subdirectory}/ ({int(absent.sum())} such "
-                "subjects); add the missing shard, or set `without_events: drop`"
+                "subjects)",
+                "add the missing shard, or set `without_events: drop`",
+                "without_events",
+                "drop",
             )
         repairs.append(Repair("without events", int(absent.sum()), "subjects left out"))
     return ~absent[labels.subject]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from meds import birth_code, data_subdirectory
 
-from weir.errors import UserError
+from weir.errors import Repairable
 from weir.tasks.clinical.preprocessing.event_files import Spill
 from weir.tasks.clinical.preprocessing.labels import Labels
 from weir.tasks.clinical.preprocessing.meds import Events, MedsReader
@@ -114,8 +114,10 @@ def _refuse_infinite(
 ) -> None:
     if config.infinite == "error":
         at = int(bad.argmax())
-        raise UserError(
+        raise Repairable(
             f"{reader.root / data_subdirectory}: a value of {reader.names.names[code[at]]!r} of "
-            f"subject {reader.subjects[subject[at]]} is infinite; fix it or set "
-            "`infinite: missing` in the dataset node"
+            f"subject {reader.subjects[subject[at]]} is infinite",
+            "fix it or set `infinite: missing` in the dataset node",
+            "infinite",
+            "missing",
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from weir.errors import UserError
 from weir.tasks.clinical.data.schema import Code
-from weir.tasks.clinical.preprocessing.event_files import Spill, event_streams
+from weir.tasks.clinical.preprocessing.event_files import Spill, event_files
 from weir.tasks.clinical.preprocessing.labels import Labels
 from weir.tasks.clinical.preprocessing.packing import Packed
 
@@ -148,7 +148,7 @@ def write_events(
     total, square, count = (np.zeros(len(chosen) + 1) for _ in range(3))
     clipped = unknown = 0
     seen = np.zeros(len(number), bool)
-    codes_out, values_out = event_streams(output, len(chosen), spill.events)
+    codes_out, values_out = event_files(output, len(chosen))
     with codes_out, values_out:
         for provisional, train, value in spill.pieces():
             code = number[provisional]
@@ -158,8 +158,8 @@ def write_events(
             if clip is not None:
                 drawn = np.clip(value, low[code], high[code])
                 clipped += int(((drawn != value) & ~np.isnan(value)).sum())
-            codes_out.write(code)
-            values_out.write(drawn)
+            codes_out.append(code)
+            values_out.append(drawn)
             use = train & ~np.isnan(drawn)
             code, off = code[use], drawn[use] - centre[code[use]]
             total += np.bincount(code, off, len(total))
@@ -208,13 +208,13 @@ def write_known_events(
         )
     )
     unknown = 0
-    codes_out, values_out = event_streams(output, len(codes), spill.events)
+    codes_out, values_out = event_files(output, len(codes))
     with codes_out, values_out:
         for provisional, _, value in spill.pieces():
             code = number[provisional]
             unknown += int((code == 0).sum())
-            codes_out.write(code)
-            values_out.write(np.clip(value, low[code], high[code]))
+            codes_out.append(code)
+            values_out.append(np.clip(value, low[code], high[code]))
     return unknown
 
 

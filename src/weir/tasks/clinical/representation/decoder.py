@@ -1,10 +1,9 @@
 """Decoder of a set's latent: how often each code occurs, and the law of its values.
 
-Where events lie in a table of embeddings: rows for the code without a value, and for its knots.
-
-A value lies between two knots, which are quantiles of the code's training values, and is the
-mixture of their rows. So the code is never lost, whatever the value, and what the value does to it
-need not be linear. A product of code and standardised value would be zero at the mean.
+Also the places of events in a table of embeddings, which has rows for each code without a value and
+for its knots. A value lies between two knots, which are quantiles of the code's training values,
+and is the mixture of their rows. So the code is never lost, whatever the value, and what the value
+does to it need not be linear. A product of code and standardised value would be zero at the mean.
 
 Reference: Gorishniy, Rubachev, Babenko, On Embeddings for Numerical Features in Tabular Deep
 Learning, NeurIPS 2022: piecewise linear encoding.

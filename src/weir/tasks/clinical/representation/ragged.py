@@ -1,25 +1,17 @@
-"""Three ways to apply a network to sets or sequences of different lengths; the result is the same.
+"""Sets and sequences of different lengths, packed: a network is applied to those of one length
+together, so that nothing is padded.
 
-| form | what the network is given |
-|---|---|
-| `loop` | one group of items at a time: slow, the reference |
-| `padded` | all groups at once, padded to the longest, with a mask |
-| `packed` | groups of one length together, so that nothing is padded |
-
-Lengths of sequences hardly ever agree, so for these `packed` takes lengths within a ratio together
-and masks the difference.
+Lengths of sequences hardly ever agree, so for these lengths within a ratio are taken together and
+the difference is masked.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
-
-Form = Literal["loop", "padded", "packed"]
 
 Apply = Callable[[Tensor, Tensor | None], Tensor]
 """From tokens `[group, place, width]` and their mask `[group, place]` (True for tokens, None where
@@ -41,7 +33,7 @@ def places(owner: Tensor, owners: int) -> tuple[Tensor, Tensor]:
 
 
 def apply_by_group(
-    tokens: Tensor, owner: Tensor, owners: int, apply: Apply, form: Form, *, slack: float = 1.0
+    tokens: Tensor, owner: Tensor, owners: int, apply: Apply, *, slack: float = 1.0
 ) -> Tensor:
     """Apply a network to the items of each owner, `[item, out]`.
 
@@ -50,17 +42,11 @@ def apply_by_group(
         owner: `[item]` int64, ascending.
         owners: how many there are; those without items cost nothing.
         apply: the network; what it returns for padding is left out.
-        form: `loop`, `padded` or `packed`.
-        slack: for `packed`: ratio of numbers of items that are padded to one another; 1 pads none.
+        slack: ratio of numbers of items that are padded to one another; 1 pads none.
     """
     if not len(tokens):
         return apply(tokens[None], None)[0]
     place, count = places(owner, owners)
-    if form == "loop":
-        parts = tokens.split([size for size in count.tolist() if size])
-        return torch.cat([apply(part[None], None)[0] for part in parts])
-    if form == "padded":
-        return _padded(tokens, owner, place, count > 0, apply)
     exact = slack == 1
     bucket = count if exact else _bucket(count, slack)
     order = bucket.index_select(0, owner).argsort(stable=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from weir.tasks.clinical.representation.aggregates import Summary
 from weir.tasks.clinical.representation.decoder import SetDecoder, SetLaw
 from weir.tasks.clinical.representation.member_head import MemberHead
-from weir.tasks.clinical.representation.ragged import Form, places, segment_softmax, segment_sum
+from weir.tasks.clinical.representation.ragged import places, segment_softmax, segment_sum
 from weir.tasks.clinical.representation.sequence import GRU, Clock, ResidualMLP, SequenceTransformer
 from weir.tasks.clinical.representation.set_encoder import AttentionEncoder, PoolingEncoder
 
@@ -68,7 +68,6 @@ class SeqSetVAE(nn.Module):
         layers: its layers.
         heads: attention heads, everywhere.
         causal: whether states depend on no later set.
-        packing: how sets and records of different lengths are computed.
         dropout: of blocks and layers.
         summary: whether the representation includes aggregates of the record's values.
         head: members, hidden, input_dropout, dropout of the head; None for no head.
@@ -97,7 +96,6 @@ class SeqSetVAE(nn.Module):
         layers: int = 1,
         heads: int = 4,
         causal: bool = True,
-        packing: Form = "packed",
         dropout: float = 0.1,
         summary: bool = True,
         head: dict[str, float] | None = None,
@@ -108,9 +106,7 @@ class SeqSetVAE(nn.Module):
         if set_encoder == "pooling":
             self.set_encoder: nn.Module = PoolingEncoder(codes, knots, width)
         else:
-            self.set_encoder = AttentionEncoder(
-                codes, knots, width, set_layers, heads, packing, dropout
-            )
+            self.set_encoder = AttentionEncoder(codes, knots, width, set_layers, heads, dropout)
         self.clock = Clock(horizon)
         self.clock_in = nn.Linear(Clock.features, width)
         self.mix = ResidualMLP(width, dropout)
@@ -118,11 +114,9 @@ class SeqSetVAE(nn.Module):
         self.decoder = SetDecoder(d_latent, width, codes)
         self.state_in = nn.Linear(d_latent + Clock.features, width)
         if sequence == "gru":
-            self.sequence: nn.Module = GRU(width, layers, packing, dropout, causal=causal)
+            self.sequence: nn.Module = GRU(width, layers, dropout, causal=causal)
         else:
-            self.sequence = SequenceTransformer(
-                width, layers, heads, packing, dropout, causal=causal
-            )
+            self.sequence = SequenceTransformer(width, layers, heads, dropout, causal=causal)
         self.next_set = nn.Linear(width, 2 * d_latent) if causal else None
         self.score = nn.Linear(width + 2, heads)
         self.norm = nn.LayerNorm(2 * width)

@@ -1,9 +1,9 @@
-"""Models of a record's sequence of sets, and the time that they are told.
+"""Models of a record's sequence of sets, their blocks, and the time that they are told.
+
+The transformer's blocks look at a mask; they serve among the events of a set as well.
 
 References:
     Kazemi et al., Time2Vec, 2019; Horn et al., SeFT, ICML 2020: sinusoids of real-valued time.
-
-Transformer blocks that look at a mask: among the events of a set, or the sets of a record.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weir.networks.attention import MLP, Attention
-from weir.tasks.clinical.representation.ragged import Form, apply_by_group, places
+from weir.tasks.clinical.representation.ragged import apply_by_group, places
 
 if TYPE_CHECKING:
     from weir.tasks.clinical.data.records import Records
@@ -131,16 +131,12 @@ class GRU(nn.Module):
     Args:
         width: width of the vectors.
         layers: recurrent layers.
-        form: `packed` puts records within a ratio of lengths together.
         dropout: between layers.
         causal: whether a state depends on no later set.
     """
 
-    def __init__(
-        self, width: int, layers: int, form: Form, dropout: float, *, causal: bool
-    ) -> None:
+    def __init__(self, width: int, layers: int, dropout: float, *, causal: bool) -> None:
         super().__init__()
-        self.form: Form = form
         between = dropout if layers > 1 else 0.0
         hidden = width if causal else width // 2
         self.onward = nn.GRU(width, hidden, layers, batch_first=True, dropout=between)
@@ -163,9 +159,7 @@ class GRU(nn.Module):
     def _run(self, gru: nn.GRU, x: Tensor, owner: Tensor, owners: int) -> Tensor:
         if not len(x):
             return x.new_zeros(0, gru.hidden_size)
-        return apply_by_group(
-            x, owner, owners, lambda x, mask: gru(x)[0], self.form, slack=RECURRENT_SLACK
-        )
+        return apply_by_group(x, owner, owners, lambda x, mask: gru(x)[0], slack=RECURRENT_SLACK)
 
 
 class SequenceTransformer(nn.Module):
@@ -175,16 +169,14 @@ class SequenceTransformer(nn.Module):
         width: width of the vectors.
         layers: transformer blocks.
         heads: attention heads.
-        form: `packed` puts records of about equal length together.
         dropout: dropout of the blocks.
         causal: whether a state depends on no later set.
     """
 
     def __init__(
-        self, width: int, layers: int, heads: int, form: Form, dropout: float, *, causal: bool
+        self, width: int, layers: int, heads: int, dropout: float, *, causal: bool
     ) -> None:
         super().__init__()
-        self.form: Form = form
         self.blocks = nn.ModuleList(
             MaskedBlock(width, heads, dropout, causal=causal) for _ in range(layers)
         )
@@ -192,7 +184,7 @@ class SequenceTransformer(nn.Module):
     def forward(self, x: Tensor, records: Records) -> Tensor:
         """`[set, width]` to the same."""
         owners = len(records.outcome)
-        return apply_by_group(x, records.set_record, owners, self._run, self.form, slack=SLACK)
+        return apply_by_group(x, records.set_record, owners, self._run, slack=SLACK)
 
     def _run(self, x: Tensor, mask: Tensor | None) -> Tensor:
         for block in self.blocks:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from weir.tasks.clinical.representation.decoder import ValueCodes, mixed
 from weir.tasks.clinical.representation.ragged import (
-    Form,
     apply_by_group,
     places,
     segment_softmax,
@@ -79,7 +78,6 @@ class AttentionEncoder(nn.Module):
         width: width of an event's and of a set's vector.
         layers: transformer blocks.
         heads: attention heads, of the blocks and of pooling.
-        form: how sets of different sizes are computed.
         dropout: dropout of the blocks.
     """
 
@@ -90,11 +88,9 @@ class AttentionEncoder(nn.Module):
         width: int,
         layers: int,
         heads: int,
-        form: Form,
         dropout: float,
     ) -> None:
         super().__init__()
-        self.form: Form = form
         self.heads = heads
         self.places = ValueCodes(codes, knots)
         self.events = self.places.table(width)
@@ -109,9 +105,7 @@ class AttentionEncoder(nn.Module):
         tokens = mixed(self.events, self.places(records))
         place, count = places(owner, sets)
         begins = (place % PIECE == 0).long()
-        tokens = apply_by_group(
-            tokens, begins.cumsum(0) - 1, int(begins.sum()), self._attend, self.form
-        )
+        tokens = apply_by_group(tokens, begins.cumsum(0) - 1, int(begins.sum()), self._attend)
         tokens = self.norm(tokens)
         share = segment_softmax(self.score(tokens), owner, sets)
         weighed = tokens.unflatten(-1, (self.heads, -1)) * share[..., None]

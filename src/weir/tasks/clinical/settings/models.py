@@ -1,10 +1,7 @@
-"""The `stage1` nodes of the clinical task.
+"""Nodes of params.yaml for the clinical task's models: `stage1`, `stage2` and `joint`.
 
-The `stage2` nodes of the clinical task: a flow of records, or a head for the outcome.
-
-Nodes of params.yaml that train the autoencoder of sets and the flow of records together.
-
-Settings of a head for the outcome, on a trained first stage.
+The second stage is a flow of records, or a head for the outcome, which the first may have as well.
+`joint` trains the autoencoder of sets and the flow of records together.
 """
 
 from __future__ import annotations
@@ -53,11 +50,6 @@ class Network(Config):
     layers: PositiveInt = Field(1, description="Its layers.")
     heads: PositiveInt = Field(4, description="Attention heads, everywhere; divides `width`.")
     causal: bool = Field(True, description="Whether states depend on no later set.")
-    packing: Literal["packed", "padded", "loop"] = Field(
-        "packed",
-        description="How sets and records of different lengths are computed; the result is the "
-        "same, the time is not.",
-    )
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of blocks and layers.")
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """Joint laws made of a backbone's law of each value and a fixed dependence between values.
 
-Student-t variates made from normal ones of the same probability, by a table.
+Where a value's law is Student's, normal variates become Student-t variates of the same probability,
+by a table.
 """
 
 from __future__ import annotations

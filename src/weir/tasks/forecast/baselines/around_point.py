@@ -1,7 +1,4 @@
-"""A point forecaster made probabilistic by its errors on the training windows.
-
-How a forecaster errs on the training windows: what baselines take their spread from.
-"""
+"""Point forecasters made probabilistic by their errors on the training windows."""
 
 from __future__ import annotations
 

@@ -25,9 +25,7 @@ def evaluate(
         the task's part of `evaluation.json`: metrics, definitions, protocol, nfe, latency, curve.
     """
     first = _score(model, data, config, config.steps, seed, label)
-    # Baselines and heads have no number of steps to trade for quality.
-    stepped = config.model.startswith(("stage2/", "joint/", "distill/"))
-    curve = [_point(config.steps, first)] if stepped else []
+    curve = [_point(config.steps, first)] if config.stepped else []
     for steps in config.quality_steps:
         curve.append(_point(steps, _score(model, data, config, steps, seed, label)))
     for name, table in first.tables.items():

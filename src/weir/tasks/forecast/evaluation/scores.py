@@ -1,6 +1,6 @@
 """Scores of a forecaster over every window of a part, in one pass with bounded memory.
 
-What evaluation asks of anything that forecasts: a model, a student or a baseline.
+A forecaster is anything that answers as `Forecaster` says: a model, a student or a baseline.
 """
 
 from __future__ import annotations

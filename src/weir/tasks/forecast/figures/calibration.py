@@ -12,7 +12,7 @@ from weir.report.drawing.curves import shorten
 from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry
-from weir.tasks.forecast.figures.tables import has, has_spread, mean_table
+from weir.report.tables import averaged, has
 
 PIT_TOP = 3.2
 """Highest bar of a PIT histogram that is shown whole."""
@@ -23,7 +23,7 @@ def pit(rows: Sequence[Entry]) -> Figure | None:
     shown = [row for row in rows if has(row, "pit") and has_spread(row)]
     if not shown:
         return None
-    tables = {row.node: mean_table(row, "pit", ["bin"], ["share"]) for row in shown}
+    tables = {row.node: averaged(row, "pit", ["bin"], ["share"], sort=True) for row in shown}
     top = max(float((table["share"] * len(table)).max()) for table in tables.values()) * 1.06
     panels = tuple(_pit(row, tables[row.node], min(max(top, 1.3), PIT_TOP)) for row in shown)
     return Figure(
@@ -72,7 +72,7 @@ def reliability(rows: Sequence[Entry]) -> Figure | None:
 def _reliability(row: Entry) -> str:
     bucketed = all("horizon" in run.tables["reliability"] for run in row.runs)
     keys = ["horizon", "nominal"] if bucketed else ["nominal"]
-    table = mean_table(row, "reliability", keys, ["observed"])
+    table = averaged(row, "reliability", keys, ["observed"], sort=True)
     parts = list(table.groupby("horizon", sort=False)) if bucketed else [("", table)]
     parts.sort(key=lambda part: _leading_number(str(part[0])))
 
@@ -114,3 +114,9 @@ def _reliability(row: Entry) -> str:
 def _leading_number(label: str) -> tuple[float, str]:
     digits = label.split("-")[0].split("–")[0].strip()
     return (float(digits) if digits.isdigit() else math.inf, label)
+
+
+def has_spread(row: Entry) -> bool:
+    """Whether this is more than a point forecast, whose calibration needs no picture."""
+    coverage = row.statistic("coverage_90")
+    return not coverage.known or coverage.mean > 0.02

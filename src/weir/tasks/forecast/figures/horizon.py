@@ -12,7 +12,8 @@ from weir.report.drawing.curves import dashes, shorten
 from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry, definitions
-from weir.tasks.forecast.figures.tables import has, has_spread, mean_table
+from weir.report.tables import averaged, has
+from weir.tasks.forecast.figures.calibration import has_spread
 
 
 def along_horizon(rows: Sequence[Entry]) -> Figure | None:
@@ -53,7 +54,7 @@ def _horizon(rows: Sequence[Entry], metric: str, target: float | None, label: st
 
     def paint(axes: Axes) -> None:
         for row in rows:
-            table = mean_table(row, "horizon", ["step"], [metric])
+            table = averaged(row, "horizon", ["step"], [metric], sort=True)
             axes.plot(
                 table["step"],
                 table[metric],

@@ -13,7 +13,7 @@ from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.numbers import signed_percent
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry, best, definitions
-from weir.tasks.forecast.figures.tables import has, mean_table
+from weir.report.tables import averaged, has
 
 PAIRED = ("crps", "energy_score", "mse", "crps_day_mean", "crps_increment")
 """Scores of single windows that are compared, a tab each."""
@@ -54,7 +54,9 @@ def _difference(row: Entry, rival: Entry, score: str) -> PairedDifference | None
         score not in run.tables["windows"] for run in (*row.runs, *rival.runs)
     ):
         return None
-    ours, theirs = (mean_table(entry, "windows", ["start"], [score]) for entry in (row, rival))
+    ours, theirs = (
+        averaged(entry, "windows", ["start"], [score], sort=True) for entry in (row, rival)
+    )
     if not ours["start"].equals(theirs["start"]) or theirs[score].mean() == 0:
         return None
     steps = max(len(run.tables["horizon"]) for run in rival.runs) if has(rival, "horizon") else 1

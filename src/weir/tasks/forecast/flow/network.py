@@ -1,6 +1,6 @@
-"""Velocity network of the residual flow: one token per variable, as in its backbone.
+"""Velocity network of the residual flow, and the coordinates in which it sees the residual.
 
-In which coordinates a flow sees the residual around a forecast.
+As in its backbone, there is one token per variable.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from weir.errors import UserError
+from weir.errors import Repairable, UserError
 from weir.tasks.forecast.data.schema import Part, Repair
 from weir.tasks.forecast.preprocessing.reading import Table, place
 from weir.tasks.forecast.settings.dataset import ForecastDataset
@@ -211,14 +211,17 @@ def constants(table: Table, config: ForecastDataset, train: tuple[int, int]) -> 
     names = flat_columns(table, train)
     if not names:
         return
-    if config.constant_columns == "error" or len(names) == len(table.values.columns):
+    every = len(names) == len(table.values.columns)
+    if config.constant_columns == "error" or every:
         value = table.values[names[0]].iloc[train[0]]
-        raise UserError(
+        what = (
             f"{table.file}: column {names[0]!r} is constant ({value:g}) over "
             f"the training rows {train[0]} to {train[1] - 1}"
-            + (f", as are {len(names) - 1} more" if len(names) > 1 else "")
-            + "; set `constant_columns: drop`, or name the others in `columns`"
-        )
+        ) + (f", as are {len(names) - 1} more" if len(names) > 1 else "")
+        advice = "set `constant_columns: drop`, or name the others in `columns`"
+        if every:
+            raise UserError(f"{what}; {advice}")
+        raise Repairable(what, advice, "constant_columns", "drop")
     table.values = table.values.drop(columns=list(names))
     table.repairs.append(Repair("dropped", len(names), "constant over the training rows", names))
 

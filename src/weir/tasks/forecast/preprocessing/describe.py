@@ -17,7 +17,6 @@ from weir.tasks.forecast.preprocessing.checks import (
     clean,
     constants,
     duplicates,
-    flat_columns,
     grid,
     order,
     runs,
@@ -27,7 +26,7 @@ from weir.tasks.forecast.preprocessing.checks import (
 )
 from weir.tasks.forecast.preprocessing.reading import SUFFIXES, Table, read_table
 from weir.tasks.forecast.settings.dataset import ForecastDataset
-from weir.tasks.proposal import Proposal
+from weir.tasks.proposal import Proposal, rehearse
 
 DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y%m%d")
 CLOCKS = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %H:%M:%S.%f")
@@ -61,8 +60,8 @@ def describe(file: Path) -> Proposal:
     node |= _rhythm(table)
     repairs, rows = _repairs(file, node, notes)
     node |= repairs | _windows(rows, node)
-    usable = _rehearse(file, node, notes)
-    return Proposal(node, tuple(notes), usable)
+    table = rehearse(lambda node: _checks(file, node), node, notes)
+    return Proposal(node, tuple(notes), table is not None)
 
 
 def _text_style(file: Path, notes: list[str]) -> dict[str, str]:
@@ -241,19 +240,10 @@ def _windows(rows: int, node: dict[str, Any]) -> dict[str, int]:
     return {"lookback": length, "horizon": length}
 
 
-def _rehearse(file: Path, node: dict[str, Any], notes: list[str]) -> bool:
-    """Go through all of preprocessing with the proposed node; a failure becomes a note."""
-    try:
-        config = ForecastDataset.model_validate(node)
-        table = read_table(file, config)
-        clean(table, config)
-        train = split_rows(table, config)["train"]
-        flat = flat_columns(table, train)
-        if flat and len(flat) < len(table.values.columns):
-            node["constant_columns"] = "drop"
-            notes.append(f"constant_columns: {', '.join(flat)} never change in training: dropped")
-        constants(table, ForecastDataset.model_validate(node), train)
-    except UserError as error:
-        notes.append(f"not usable yet: {error}")
-        return False
-    return True
+def _checks(file: Path, node: dict[str, Any]) -> Table:
+    """Go through all of preprocessing."""
+    config = ForecastDataset.model_validate(node)
+    table = read_table(file, config)
+    clean(table, config)
+    constants(table, config, split_rows(table, config)["train"])
+    return table

@@ -1,8 +1,6 @@
 """A user's CSV or Parquet table, read strictly: times and float64 columns, or one clear line.
 
-Timestamps of a table: ISO 8601, a strptime format or epoch numbers, with or without a zone.
-
-A table on its way from the raw file to a clean series.
+Timestamps are ISO 8601, of a strptime format or epoch numbers, with or without a zone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""Marginal laws of a forecast: a location, a scale and a tail for each value.
-
-A linear forecaster for each variable, fitted in closed form.
+"""Heads of a forecast: the marginal law of each value (location, scale and tail), and a linear
+forecaster of each variable, fitted in closed form.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Class-conditional Gaussians, and mixtures of them: density, denoiser and draws in closed form.
+"""Class-conditional Gaussians and mixtures of them, in closed form, and training images as samples.
 
-Training images as samples: a ceiling, real against real.
+Of the former there are density, denoiser and draws; the latter are a ceiling, real against real.
 """
 
 from __future__ import annotations

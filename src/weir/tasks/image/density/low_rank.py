@@ -2,9 +2,8 @@
 
 Mixtures of probabilistic principal components (Tipping & Bishop 1999): component m has the
 covariance `V diag(l) V' + s (1 - V V')` with orthonormal directions V, their variances l and the
-variance s of all other directions. Noise of variance sigma^2 only adds to l and s.
-
-Fitting the low-rank Gaussians of a class: shrunk covariances, and mixtures by EM.
+variance s of all other directions. Noise of variance sigma^2 only adds to l and s. Those of a class
+are fitted by a shrunk covariance, or a mixture by EM.
 """
 
 from __future__ import annotations

@@ -4,9 +4,8 @@ As a map it takes each coordinate to the normal quantile of its mixture's distri
 nothing comes after it, its density is that of the mixtures, and neither the quantile nor its
 inverse is ever computed: likelihood and score are as cheap and as smooth as those of a Gaussian.
 
-The law of a grey level under noise: uniform in the level's cell, convolved with a Gaussian.
-
-Where a `MixtureLaw` begins: the mixture that each coordinate follows by itself.
+It begins with the mixture that each coordinate follows by itself. Frequent grey levels get
+components of their own: uniform in the level's cell, convolved with the Gaussian noise.
 """
 
 from __future__ import annotations

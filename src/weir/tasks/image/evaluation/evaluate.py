@@ -108,13 +108,8 @@ def evaluate(
         "nfe": points[0]["nfe"],
         "latency_ms": points[0]["latency_ms"],
         "seconds": points[0]["seconds"],
-        "quality_curve": sorted(points, key=_calls) if _stepped(config) else [],
+        "quality_curve": sorted(points, key=_calls) if config.stepped else [],
     }
-
-
-def _stepped(config: ImageEvaluate) -> bool:
-    """Whether the model has a number of steps to trade for quality; baselines have none."""
-    return config.model.startswith(("stage2/", "distill/"))
 
 
 def _prepare(model: ImageModel, config: ImageEvaluate) -> None:
@@ -138,7 +133,7 @@ def _drawn(
 ) -> tuple[list[dict[str, Any]], Tensor]:
     """Points of the curve of quality against cost, and the samples of the first."""
     points, first = [], None
-    for steps in [config.steps, *(config.quality_steps if _stepped(config) else [])]:
+    for steps in [config.steps, *(config.quality_steps if config.stepped else [])]:
         found = draw(
             model,
             held,

@@ -1,6 +1,7 @@
-"""Scores by the data set's own classifier: classes of samples, and distances of features.
+"""Scores of samples by features of the data set's own classifier: classes and distances.
 
-Whether samples are copies of training items, and whether they can be told from real ones.
+They tell also whether samples are copies of training items, and whether they can be told from real
+ones.
 """
 
 from __future__ import annotations

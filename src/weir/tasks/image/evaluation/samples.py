@@ -1,6 +1,6 @@
-"""Drawing samples of every class, and their proper scores against held-out items of the class.
+"""Samples of every class, and their proper scores against held-out items of the class.
 
-The items that samples are held against: a split, dequantised the same way for every model.
+Held-out items are those of a split, dequantised the same way for every model.
 """
 
 from __future__ import annotations

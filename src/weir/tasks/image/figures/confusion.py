@@ -14,7 +14,8 @@ from weir.report.drawing.curves import shorten
 from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry
-from weir.tasks.image.figures.tables import chosen, words
+from weir.report.tables import chosen
+from weir.tasks.image.figures.sheet import RANKING, words
 
 MODELS, BASELINES = 4, 2
 """Models with a panel of their own."""
@@ -27,7 +28,7 @@ NAMED = 12
 def confusion(rows: Sequence[Entry]) -> Figure | None:
     """A matrix for each model, side by side."""
     found = {row.node: shares(row) for row in rows}
-    shown = chosen([row for row in rows if not found[row.node].empty], MODELS, BASELINES)
+    shown = chosen([row for row in rows if not found[row.node].empty], RANKING, MODELS, BASELINES)
     if not shown:
         return None
     return Figure(

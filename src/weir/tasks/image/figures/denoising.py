@@ -1,6 +1,5 @@
-"""Error of denoisers at each noise level, beside closed-form ones.
-
-Bits per dimension of the test pictures, one by one.
+"""Figures of densities and denoisers: bits per dimension of the test pictures, one by one, and the
+error at each noise level, beside closed-form denoisers.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.numbers import compact, number
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry
-from weir.tasks.image.figures.tables import chosen, mean_table
+from weir.report.tables import averaged, chosen
+from weir.tasks.image.figures.sheet import RANKING
 
 BITS_MODELS, BITS_BASELINES = 6, 2
 BINS = 48
@@ -26,9 +26,9 @@ BINS = 48
 
 def bits(rows: Sequence[Entry]) -> Figure | None:
     """Histograms of all models with a likelihood, over each other."""
-    tables = {row.node: mean_table(row, "bits", ["item"], ["bits"]) for row in rows}
+    tables = {row.node: averaged(row, "bits", ["item"], ["bits"], sort=True) for row in rows}
     shown = [row for row in rows if not tables[row.node].empty]
-    shown = chosen(shown, BITS_MODELS, BITS_BASELINES, tables)
+    shown = chosen(shown, RANKING, BITS_MODELS, BITS_BASELINES, tables)
     shown = sorted(shown, key=lambda row: float(tables[row.node]["bits"].mean()))
     if not shown:
         return None
@@ -91,7 +91,7 @@ def denoising(rows: Sequence[Entry]) -> Figure | None:
     """Mean squared error against noise, both logarithmic; and relative to the best model."""
     curves = {row.node: _curve(row) for row in rows}
     shown = [row for row in rows if not curves[row.node].empty]
-    shown = chosen(shown, MODELS, BASELINES, curves)
+    shown = chosen(shown, RANKING, MODELS, BASELINES, curves)
     if not shown:
         return None
     table = pd.DataFrame({row.node: curves[row.node]["mse"] for row in shown}).sort_index()
@@ -112,7 +112,7 @@ def denoising(rows: Sequence[Entry]) -> Figure | None:
 
 def _curve(row: Entry) -> pd.DataFrame:
     """Errors by sigma; no place on logarithmic axes has what is not positive."""
-    table = mean_table(row, "denoising", ["sigma"], ["mse"]).astype(float)
+    table = averaged(row, "denoising", ["sigma"], ["mse"], sort=True).astype(float)
     table = table[(table["sigma"] > 0) & (table["mse"] > 0)]
     return table.set_index("sigma")
 

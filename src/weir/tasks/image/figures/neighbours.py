@@ -12,8 +12,8 @@ from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.numbers import number
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry
-from weir.tasks.image.figures.sheet import Grid, Picture, sheet
-from weir.tasks.image.figures.tables import chosen, drawn, lines, of_kind
+from weir.report.tables import chosen, drawn
+from weir.tasks.image.figures.sheet import RANKING, Grid, Picture, lines, of_kind, sheet
 
 MODELS, BASELINES = 6, 1
 """Models with a tab of their own."""
@@ -25,7 +25,7 @@ BINS = 24
 def neighbours(rows: Sequence[Entry]) -> Figure | None:
     """Pairs of a sample and its nearest training picture, and the distances of all."""
     shown = [row for row in rows if _has(row)]
-    shown = chosen(shown, MODELS, BASELINES)
+    shown = chosen(shown, RANKING, MODELS, BASELINES)
     if not shown:
         return None
     top = _reach(shown)

@@ -1,6 +1,5 @@
-"""Samples of every class, beside pictures of the data.
-
-Noised pictures with what a model makes of them, and how samples come out of noise.
+"""Figures of pictures: samples of every class beside the data, noised pictures with what a model
+makes of them, and how samples come out of noise.
 """
 
 from __future__ import annotations
@@ -13,8 +12,17 @@ from weir.report.drawing.curves import shorten
 from weir.report.drawing.figure import Figure, View
 from weir.report.drawing.points import thin
 from weir.report.entries import Entry
-from weir.tasks.image.figures.sheet import Grid, Picture, blocks, sheet
-from weir.tasks.image.figures.tables import chosen, lines, of_kind, words
+from weir.report.tables import chosen
+from weir.tasks.image.figures.sheet import (
+    RANKING,
+    Grid,
+    Picture,
+    blocks,
+    lines,
+    of_kind,
+    sheet,
+    words,
+)
 
 MODELS, BASELINES = 10, 2
 """Models with a tab of their own."""
@@ -29,7 +37,7 @@ PIXELS = 160_000
 def samples(rows: Sequence[Entry]) -> Figure | None:
     """Pictures of the data first, then a tab for each model."""
     shown = [row for row in rows if not of_kind(row, "pictures", "sample").empty]
-    shown = chosen(shown, MODELS, BASELINES)
+    shown = chosen(shown, RANKING, MODELS, BASELINES)
     views = []
     for row in rows:
         if not (data := of_kind(row, "pictures", "data")).empty:
@@ -79,7 +87,7 @@ def denoised(rows: Sequence[Entry]) -> Figure | None:
     """The same pictures under ever more noise, and a model's mean of what they may have been."""
     answers = {row.node: of_kind(row, "pictures", "denoise") for row in rows}
     shown = [row for row in rows if not answers[row.node].empty]
-    shown = chosen(shown, STRIP_MODELS, STRIP_BASELINES, answers)
+    shown = chosen(shown, RANKING, STRIP_MODELS, STRIP_BASELINES, answers)
     if not shown:
         return None
     return Figure(
@@ -118,7 +126,7 @@ def _denoised(row: Entry) -> str:
 def trajectories(rows: Sequence[Entry]) -> Figure | None:
     """From noise to a sample, step by step."""
     shown = [row for row in rows if not of_kind(row, "pictures", "trajectory").empty]
-    shown = chosen(shown, STRIP_MODELS, 0)
+    shown = chosen(shown, RANKING, STRIP_MODELS, 0)
     if not shown:
         return None
     return Figure(

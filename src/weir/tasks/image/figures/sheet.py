@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from html import escape
 
 import numpy as np
+import pandas as pd
 from PIL import Image
+
+from weir.report.entries import Entry
+from weir.report.tables import drawn
+
+RANKING = "energy_score"
+"""Metric by which the models of a figure are chosen, where they have it."""
 
 GREYS = 16
 """Shades of grey in a sheet, 4 bits a pixel: noise is costly, and nobody measures greys here."""
@@ -156,3 +163,31 @@ def blocks(count: int, columns: int, ratio: float) -> int:
         return abs(np.log(parts * columns / rows / ratio))
 
     return min(range(1, count + 1), key=distance)
+
+
+def of_kind(row: Entry, name: str, kind: str) -> pd.DataFrame:
+    """The part of a table of the first run that is of one kind; empty where there is none."""
+    table = drawn(row, name)
+    return table[table["kind"] == kind].reset_index(drop=True) if not table.empty else table
+
+
+def lines(table: pd.DataFrame) -> list[list[Picture | None]]:
+    """Pictures of one kind by row and column; a place that the table lacks is None."""
+    columns = sorted(table["column"].unique())
+    return [
+        [opened(bytes(cells[column])) if column in cells else None for column in columns]
+        for _, part in table.groupby("row", sort=True)
+        for cells in [dict(zip(part["column"], part["png"], strict=True))]
+    ]
+
+
+def words(values: Sequence[object]) -> list[str]:
+    """Labels as text: 3.0 is "3", a missing one is empty."""
+    return [
+        "" if value is None or value != value else f"{value:g}" if _number(value) else str(value)
+        for value in values
+    ]
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -14,7 +14,8 @@ from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.points import dots, thin
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry
-from weir.tasks.image.figures.tables import chosen, drawn, of_kind
+from weir.report.tables import chosen, drawn
+from weir.tasks.image.figures.sheet import RANKING, of_kind
 
 MODELS, BASELINES = 6, 2
 POINTS = 450
@@ -32,7 +33,10 @@ Box = tuple[float, float, float, float]
 def points(rows: Sequence[Entry]) -> Figure | None:
     """Samples of every model, a panel each."""
     shown = chosen(
-        [row for row in rows if not of_kind(row, "points", "sample").empty], MODELS, BASELINES
+        [row for row in rows if not of_kind(row, "points", "sample").empty],
+        RANKING,
+        MODELS,
+        BASELINES,
     )
     if not shown:
         return None
@@ -50,7 +54,7 @@ def fields(rows: Sequence[Entry]) -> Figure | None:
     """Log density and score at several noise levels, a tab for each model."""
     tables = {row.node: drawn(row, "field") for row in rows}
     shown = [row for row in rows if not tables[row.node].empty]
-    shown = chosen(shown, MODELS, BASELINES, tables)
+    shown = chosen(shown, RANKING, MODELS, BASELINES, tables)
     if not shown:
         return None
     return Figure(

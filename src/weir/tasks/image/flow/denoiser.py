@@ -1,6 +1,6 @@
 """The plain denoiser under EDM: any network as field, the honest rival of the score flow.
 
-Networks of events given a time and a class, behind one call.
+Networks that are given a time and a class stand behind one call, `EventNetwork`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Base of all generative models of pictures: classes, the first stage, guidance.
+"""The base of all generative models of pictures and of their objectives.
 
-What evaluation asks of anything that makes pictures: a model, a student or a baseline.
-
-What the objectives of the second stage share.
+It holds classes, the first stage and guidance. `ImageModel` is what evaluation asks of anything
+that makes pictures: a model, a student or a baseline.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from weir.errors import UserError
+from weir.errors import Repairable, UserError
 from weir.tasks.image.data.schema import PARTS, Repair
 from weir.tasks.image.preprocessing.pictures import UNTOLD, Pictures
 from weir.tasks.image.settings.dataset import ImageDataset
@@ -81,9 +81,12 @@ def drop_constant(pictures: Pictures, config: ImageDataset) -> None:
         return
     item, count = int(flat.argmax()), int(flat.sum())
     if config.constant == "error":
-        raise UserError(
+        raise Repairable(
             f"{pictures.at(item)}: every pixel is {pictures.raw[item].flat[0]} ({count} such "
-            "pictures); set `constant: drop` or `keep`"
+            "pictures)",
+            "set `constant: drop` or `keep`",
+            "constant",
+            "drop",
         )
     if config.constant == "keep":
         pictures.repairs.append(Repair("constant", count, "of one level throughout: kept"))

@@ -17,13 +17,10 @@ from weir.tasks.image.preprocessing.folders import SUFFIXES
 from weir.tasks.image.preprocessing.preprocess import process
 from weir.tasks.image.preprocessing.reading import IDX
 from weir.tasks.image.settings.dataset import ImageDataset
-from weir.tasks.proposal import Proposal
+from weir.tasks.proposal import Proposal, rehearse
 
 LOOSE = 500
 """Pictures of a folder above which they are to be packed: each has a line in params.yaml."""
-
-Fixes = {"broken": "drop", "constant": "drop"}
-"""Settings that let preprocessing repair what it refuses by default."""
 
 
 def describe(path: Path) -> Proposal:
@@ -45,7 +42,12 @@ def describe(path: Path) -> Proposal:
         raise UserError(f"{path} does not exist; fix the path")
     notes: list[str] = []
     node = {"task": "image", "source": {"path": str(path), "sha256": sha256}}
-    schema = _rehearse(folder, names, node, notes)
+
+    def attempt(node: dict[str, Any]) -> Schema:
+        """Go through preprocessing without a judge."""
+        return process(ImageDataset.model_validate(node), folder, names, "", folder).schema
+
+    schema = rehearse(attempt, node, notes)
     if schema is not None:
         counts = ", ".join(f"{count} {part}" for part, count in schema.counts.items())
         few = ", ".join(schema.classes[:6]) + (", ..." if len(schema.classes) > 6 else "")
@@ -81,23 +83,3 @@ def _names(folder: Path) -> list[str]:
             "class, idx files or CIFAR-10's .bin files"
         )
     return found
-
-
-def _rehearse(
-    folder: Path, names: list[str], node: dict[str, Any], notes: list[str]
-) -> Schema | None:
-    """Go through preprocessing without a judge, fixing `node` by what each error asks for.
-
-    What remains in the way becomes a note.
-    """
-    while True:
-        try:
-            config = ImageDataset.model_validate(node)
-            return process(config, folder, names, "", folder).schema
-        except UserError as error:
-            text = str(error)
-        fix = next((key for key in Fixes if f"`{key}: " in text and key not in node), None)
-        if fix is None:
-            notes.append(f"not usable yet: {text}")
-            return None
-        node[fix] = Fixes[fix]

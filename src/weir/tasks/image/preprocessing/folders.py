@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from weir.errors import UserError
+from weir.errors import Repairable, UserError
 from weir.tasks.image.data.schema import Repair
 from weir.tasks.image.preprocessing.archives import DAMAGE, Members, slashed
 from weir.tasks.image.preprocessing.pictures import UNTOLD, Pictures, room, to_array
@@ -123,8 +123,11 @@ def _decode(
             if config.broken == "error":
                 text = (str(e) or type(e).__name__).splitlines()[0]
                 text = "no known format" if isinstance(e, UnidentifiedImageError) else text
-                raise UserError(
-                    f"{where} is not a picture ({text}); fix it, or set `broken: drop`"
+                raise Repairable(
+                    f"{where} is not a picture ({text})",
+                    "fix it, or set `broken: drop`",
+                    "broken",
+                    "drop",
                 ) from None
             good[place[name]] = False
             continue

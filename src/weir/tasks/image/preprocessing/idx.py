@@ -1,6 +1,8 @@
-"""Pictures and labels in idx files, as MNIST's: LeCun, Cortes, Burges, "The MNIST database".
+"""Binary files of pictures and labels: idx files, as MNIST's, and CIFAR-10's.
 
-CIFAR-10's binary files: Krizhevsky, "Learning multiple layers of features", 2009.
+References:
+    LeCun, Cortes, Burges, "The MNIST database".
+    Krizhevsky, "Learning multiple layers of features", 2009.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Pictures on their way from raw files to a processed set.
-
-Pictures brought to one size and one kind of colour.
-"""
+"""Pictures on their way from raw files to a processed set, of one size and kind of colour."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""The `stage1` nodes of the image task.
-
-Blocks of settings of the image task's generative models.
-
-The `stage2` nodes of the image task.
-"""
+"""Nodes of params.yaml for the image task's models: `stage1`, `stage2` and the latter's blocks."""
 
 from __future__ import annotations
 

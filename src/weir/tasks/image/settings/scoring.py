@@ -1,7 +1,4 @@
-"""Evaluate nodes of params.yaml, for images.
-
-The `distill` nodes of the image task.
-"""
+"""Nodes of params.yaml that distil and evaluate models of images."""
 
 from __future__ import annotations
 

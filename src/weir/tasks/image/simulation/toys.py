@@ -1,8 +1,7 @@
-"""Toys along arcs: Gaussian noise around a curve, its density by quadrature along the curve.
+"""Laws of toys by the settings that name them.
 
-Toys whose density is in closed form at every noise level: squares and Gaussians.
-
-The laws of toys by the settings that name them.
+Squares and Gaussians have a density in closed form at every noise level; of toys along arcs, which
+are Gaussian noise around a curve, it is a quadrature along the curve.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Fitted baselines of cells: a state that fitting sizes, and no network.
+"""The base of baselines without a network, whose state is sized by fitting, and means over groups.
 
-Means over every group of cells: those of one context under one condition.
+A group are the cells of one context under one condition.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Baselines that hand out training cells: perturbed mean, matching mean and nearest group.
-
-Handing out cells evenly.
-"""
+"""Baselines that deal out training cells: perturbed mean, matching mean and nearest group."""
 
 from __future__ import annotations
 

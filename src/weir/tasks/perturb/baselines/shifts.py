@@ -1,8 +1,7 @@
-"""Baselines that add one change to every control cell: none, additive, and in PCA space.
+"""Baselines that add one change to every control cell: none, additive, in PCA space, or in the
+latent space of a first stage.
 
-Vector arithmetic in the latent space of a first stage.
-
-An unseen dose or combination as a weighted sum of seen conditions.
+Of an unseen dose or combination the change is a weighted sum of those of seen conditions.
 """
 
 from __future__ import annotations

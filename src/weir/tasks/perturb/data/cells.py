@@ -1,6 +1,6 @@
 """Cells that stay resident on a device, and batches of them with dense counts.
 
-Sparse counts of many cells, of which batches of dense rows are taken.
+Counts of all cells are sparse; batches of dense rows are taken from them.
 """
 
 from __future__ import annotations

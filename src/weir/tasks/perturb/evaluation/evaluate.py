@@ -91,10 +91,7 @@ class _Evaluation:
     ) -> None:
         self.model, self.data, self.config, self.seed = model, data, config, seed
         self.estimand = estimand_of(model, config.estimand)
-        # Baselines have no number of steps to trade for quality.
-        stepped = config.model.startswith(("stage2/", "joint/", "distill/"))
-        self.steps = [config.steps, *(config.quality_steps if stepped else [])]
-        self.stepped = stepped
+        self.steps = [config.steps, *(config.quality_steps if config.stepped else [])]
 
     def run(self, details: Path, label: str) -> dict[str, Any]:
         """Score, write the tables, and describe what was found."""
@@ -151,7 +148,7 @@ class _Evaluation:
             "nfe": points[0]["nfe"],
             "latency_ms": points[0]["latency_ms"],
             "seconds": points[0]["seconds"],
-            "quality_curve": sorted(points, key=lambda p: p["nfe"]) if self.stepped else [],
+            "quality_curve": sorted(points, key=lambda p: p["nfe"]) if self.config.stepped else [],
         }
 
     def _ask(

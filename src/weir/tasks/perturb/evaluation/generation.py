@@ -1,6 +1,6 @@
-"""Cells of a responder for one response of the data, checked and timed.
+"""Cells that a responder makes for one response of the data, checked and timed.
 
-Error of edited cells against their exact twins, which only a simulator knows.
+With a simulator also the error of edited cells against their exact twins, which only it knows.
 """
 
 from __future__ import annotations

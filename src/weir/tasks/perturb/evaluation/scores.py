@@ -1,6 +1,6 @@
 """Scores of one response: predicted cells of a context under a condition against the true ones.
 
-What a population of cells is scored by: moments of its genes, and points in PCA space.
+A population of cells is scored by moments of its genes, and by points in PCA space.
 """
 
 from __future__ import annotations

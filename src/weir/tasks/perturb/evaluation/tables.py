@@ -1,7 +1,4 @@
-"""Tables of an evaluation that the report's figures read.
-
-Generated cells as a file that scanpy reads.
-"""
+"""Tables of an evaluation that the report's figures read, and generated cells as a `.h5ad`."""
 
 from __future__ import annotations
 

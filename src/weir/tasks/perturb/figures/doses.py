@@ -13,7 +13,7 @@ from weir.report.drawing.curves import MARKERS, dashes, shorten
 from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry
-from weir.tasks.perturb.figures.responses import every
+from weir.report.tables import every
 
 PANELS = 12
 """Curves that the figure shows at most."""

@@ -1,6 +1,6 @@
-"""Shifts of genes: what the perturbation did to each against what the model says.
+"""Figures of genes: what a perturbation did to each against what the model says.
 
-Means and variances of genes: a model may get the mean right and the spread of cells wrong.
+A model may get a gene's mean right and the spread of cells wrong, so that variances are drawn, too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from weir.report.drawing.numbers import number
 from weir.report.drawing.points import apart, dots, thin
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry
-from weir.tasks.perturb.figures.responses import drawn, of, recorded, responses, titles
+from weir.report.tables import folds
+from weir.tasks.perturb.figures.responses import of, recorded, responses, titles
 
 MOMENT_GENES = 400
 """Genes drawn in one panel."""
@@ -30,7 +31,7 @@ FLOOR = 1e-3
 
 def moments(rows: Sequence[Entry]) -> Figure | None:
     """Means and variances of each gene, true against predicted, on logarithmic scales."""
-    tables = {row.node: drawn(row, "genes") for row in rows}
+    tables = {row.node: folds(row, "genes") for row in rows}
     shown = [row for row in rows if not tables[row.node].empty]
     keys = responses([tables[row.node] for row in shown], SHOWN)
     if not keys:
@@ -105,7 +106,7 @@ NAMED = 8
 
 def shifts(rows: Sequence[Entry]) -> Figure | None:
     """Mean shift of each gene, true against predicted, for the best model of each kind."""
-    tables = {row.node: drawn(row, "genes") for row in rows}
+    tables = {row.node: folds(row, "genes") for row in rows}
     shown = [row for row in rows if not tables[row.node].empty]
     keys = responses([tables[row.node] for row in shown])
     if not keys:

@@ -14,7 +14,7 @@ from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.numbers import compact
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry, definitions, featured
-from weir.tasks.perturb.figures.responses import every, fold_of
+from weir.report.tables import every
 
 METRICS = ("pearson_delta", "energy_distance", "mmd_ratio")
 """Scores that are drawn, a tab each."""
@@ -72,14 +72,14 @@ def held_out(rows: Sequence[Entry]) -> Figure | None:
 
 
 def _several_folds(rows: Sequence[Entry]) -> bool:
-    return len({fold_of(run) for row in rows for run in row.runs} - {""}) > 1
+    return len({fold for row in rows for fold in row.folds}) > 1
 
 
 def _folds(row: Entry, metric: str) -> Scores:
     """The score of each fold, averaged over seeds; folds that lack it in a seed are left out."""
     found: dict[str, list[float]] = {}
     for run in row.runs:
-        found.setdefault(fold_of(run), []).append(run.metrics.get(metric, math.nan))
+        found.setdefault(run.fold or "", []).append(run.metrics.get(metric, math.nan))
     return _means(found)
 
 

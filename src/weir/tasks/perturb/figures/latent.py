@@ -15,7 +15,7 @@ from weir.report.drawing.numbers import number
 from weir.report.drawing.points import mingled, thin
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry, definitions
-from weir.tasks.perturb.figures.responses import drawn
+from weir.report.tables import folds
 
 AUC, BEFORE = "batch_auc", "batch_auc_expression"
 CHANCE = 0.5
@@ -29,7 +29,7 @@ def latent(rows: Sequence[Entry]) -> Figure | None:
     """A plane of the intrinsic latent, by batch and by cell type, for each encoder."""
     views = []
     for row in rows:
-        table = drawn(row, "latent")
+        table = folds(row, "latent")
         if table.empty:
             continue
         table = table[table["fold"] == table["fold"].iloc[0]].dropna(subset=["x", "y"])

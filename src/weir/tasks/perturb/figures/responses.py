@@ -1,4 +1,4 @@
-"""Tables of evaluated cells: over the folds of one seed, and averaged over all runs of a node."""
+"""Responses that figures show: which ones, what they are called, and their part of a table."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from weir.artifacts.evaluation import Evaluation
 from weir.report.entries import Entry
+from weir.report.tables import folds
 
 RESPONSES = 6
 """Responses that a figure shows of one model."""
@@ -19,32 +19,6 @@ class Key(NamedTuple):
 
     fold: str
     response: str
-
-
-def fold_of(run: Evaluation) -> str:
-    """The group that the run held out; empty where there are no folds."""
-    return run.fold or ""
-
-
-def drawn(row: Entry, name: str) -> pd.DataFrame:
-    """A table of the smallest seed, the folds one below the other, with a column `fold`.
-
-    Empty where no run has it. A seed is never chosen by its score.
-    """
-    parts = [
-        run.tables[name].assign(fold=fold_of(run))
-        for run in row.runs
-        if run.seed == row.first.seed and name in run.tables
-    ]
-    parts = [part for part in parts if not part.empty]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-
-def every(row: Entry, name: str) -> pd.DataFrame:
-    """A table of all seeds and folds, with a column `fold`; empty where no run has it."""
-    parts = [run.tables[name].assign(fold=fold_of(run)) for run in row.runs if name in run.tables]
-    parts = [part for part in parts if not part.empty]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def responses(tables: Sequence[pd.DataFrame], most: int = RESPONSES) -> list[Key]:
@@ -74,7 +48,7 @@ def _spread(keys: list[Key], most: int) -> list[Key]:
 
 def recorded(row: Entry, key: Key, metric: str) -> float:
     """A response's score in the smallest seed; NaN where it was not measured."""
-    table = drawn(row, "responses")
+    table = folds(row, "responses")
     if metric not in table:
         return float("nan")
     found = of(table, key)[metric]

@@ -13,7 +13,8 @@ from weir.report.drawing.curves import shorten
 from weir.report.drawing.figure import Figure, Margins, View, draw
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry
-from weir.tasks.perturb.figures.responses import drawn, of, responses, titles
+from weir.report.tables import folds
+from weir.tasks.perturb.figures.responses import of, responses, titles
 
 SHOWN = 4
 """Responses that a tab shows."""
@@ -24,7 +25,7 @@ LEVELS = 28
 
 def violins(rows: Sequence[Entry]) -> Figure | None:
     """Distributions of single genes over cells, for the best model of each kind."""
-    tables = {row.node: drawn(row, "violins") for row in rows}
+    tables = {row.node: folds(row, "violins") for row in rows}
     shown = [row for row in rows if not tables[row.node].empty]
     keys = responses([tables[row.node] for row in shown], SHOWN)
     if not keys:

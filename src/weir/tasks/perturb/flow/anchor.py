@@ -3,15 +3,13 @@
 An autoencoder smooths over contexts, and a flow learns how a perturbation differs between contexts
 from as many examples as there are contexts. Two things are known better. Control cells are
 observed in every context, also in one whose perturbed cells are held out: what the decoder gets
-wrong of them is wrong of the generated ones, too. And a ridge regression of the groups' response
-on the groups' control profile needs nothing but means. So the mean of what is generated for a
-context and condition is moved, gene by gene, to the mean of the flow's and the ridge's opinion;
-how cells differ around that mean is left to the flow.
+wrong of them is wrong of the generated ones, too; so a model carries a few of every context with
+it. And a ridge regression of the groups' response on the groups' control profile needs nothing but
+means. So the mean of what is generated for a context and condition is moved, gene by gene, to the
+mean of the flow's and the ridge's opinion; how cells differ around that mean is left to the flow.
 
 Everything happens at the level `v = log(share + offset)`, so that a gene that is rare in
 control cells is not multiplied by the ratio of two small numbers.
-
-A few control cells of every context that a model carries with it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The flow of a cell's intrinsic latent, from noise or from a control cell.
+"""The flow of a cell's intrinsic latent, from noise or from a control cell, and the cells it makes.
 
-Generated cells: from source cells and wanted doses to counts.
+Cells are made from source cells and wanted doses, and come out as counts.
 """
 
 from __future__ import annotations

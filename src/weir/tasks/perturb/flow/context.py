@@ -1,8 +1,7 @@
-"""Context of a cell: where a perturbation meets it.
+"""Encoders of what a flow is told: a cell's context, and the perturbation that meets it there.
 
-Perturbation adapter: doses and context to a vector that is zero without a perturbation.
-
-What a flow must know of its data's schema, as tensors.
+Perturbations become a vector that is zero without one. What must be known of the data's schema is
+kept as tensors.
 """
 
 from __future__ import annotations

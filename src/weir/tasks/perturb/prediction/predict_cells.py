@@ -1,12 +1,11 @@
 """A user's own cells under a perturbation, for `weir predict --cells`.
 
-A context that the training data does not have: its means, from its own control cells.
-
-The anchor of a flow (see `flow/anchor.py`) holds, for each context, the level of its
-control cells and the ridge regression's opinion of its perturbed ones. Neither asks for perturbed
-cells of the context, so that a new donor's control cells are enough. The regression itself is not
-kept, but what it said of the known contexts is, and that determines it: apart from `slope` times
-the control's level it is affine, with a gradient in the span of the known contexts' profiles.
+Their context may be one that the training data does not have. The anchor of a flow (see
+`flow/anchor.py`) holds, for each context, the level of its control cells and the ridge regression's
+opinion of its perturbed ones. Neither asks for perturbed cells of the context, so that a new
+donor's control cells are enough. The regression itself is not kept, but what it said of the known
+contexts is, and that determines it: apart from `slope` times the control's level it is affine, with
+a gradient in the span of the known contexts' profiles.
 """
 
 from __future__ import annotations

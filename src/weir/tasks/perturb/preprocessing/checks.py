@@ -9,7 +9,7 @@ import numpy as np
 import scanpy
 from scipy import sparse
 
-from weir.errors import UserError
+from weir.errors import Repairable, UserError
 from weir.tasks.perturb.data.schema import Repair
 from weir.tasks.perturb.preprocessing.labels import Labels
 from weir.tasks.perturb.preprocessing.reading import RawCells
@@ -17,6 +17,9 @@ from weir.tasks.perturb.settings.dataset import PerturbDataset
 
 MOST = 1 << 24
 """Largest count that float32 holds exactly."""
+
+LAYERS = ("counts", "raw_counts", "raw")
+"""Places that are taken for the raw counts, the surest first."""
 
 
 @dataclass(frozen=True)
@@ -79,25 +82,34 @@ def _counts_only(
     where = (
         f"{cells.file}, cell {cells.obs.index[row]!r}, gene {cells.genes[piece.indices[place]]!r}"
     )
-    layer = "`layer`"
-    if cells.elsewhere:
-        layer = f"`layer` to where the raw counts lie ({', '.join(cells.elsewhere)})"
     if np.isnan(value):
-        raise UserError(f"{where}: the value is missing (NaN); fix the file or set {layer}")
+        raise _elsewhere(cells, f"{where}: the value is missing (NaN)", "fix the file or ")
     if np.isinf(value) or value >= MOST:
         raise UserError(f"{where}: {value:g} is too large for a count; fix the file")
     if (values < 0).any():
         negative = float(values[values < 0][0])
         what = "scaled" if (values != np.floor(values)).any() else "no counts"
-        raise UserError(
-            f"{where}: {negative:.4g} is negative: the values are {what}, but counts are needed; "
-            f"set {layer}"
+        raise _elsewhere(
+            cells,
+            f"{where}: {negative:.4g} is negative: the values are {what}, but counts are needed",
         )
     what = "log-normalised" if values.max() < 20 else "normalised"
-    raise UserError(
+    raise _elsewhere(
+        cells,
         f"{where}: {value:.4g} is no whole number: the values look {what}, but raw counts are "
-        f"needed; set {layer}"
+        "needed",
     )
+
+
+def _elsewhere(cells: RawCells, what: str, instead: str = "") -> UserError:
+    """An error about values that are no counts; repairable where a place is named for counts."""
+    if not cells.elsewhere:
+        return UserError(f"{what}; {instead}set `layer`")
+    advice = f"{instead}set `layer` to where the raw counts lie ({', '.join(cells.elsewhere)})"
+    for layer in LAYERS:
+        if layer in cells.elsewhere:
+            return Repairable(what, advice, "layer", layer)
+    return UserError(f"{what}; {advice}")
 
 
 def drop_poor(cells: RawCells, labels: Labels, totals: Totals, config: PerturbDataset) -> None:
@@ -110,9 +122,12 @@ def drop_poor(cells: RawCells, labels: Labels, totals: Totals, config: PerturbDa
     if empty.any():
         if config.empty_cells == "error":
             row = int(labels.rows[empty.argmax()])
-            raise UserError(
+            raise Repairable(
                 f"{cells.file}, cell {cells.obs.index[row]!r}: it has no counts "
-                f"({int(empty.sum())} such cells); set `empty_cells: drop`"
+                f"({int(empty.sum())} such cells)",
+                "set `empty_cells: drop`",
+                "empty_cells",
+                "drop",
             )
         labels.repairs.append(Repair("empty cells", int(empty.sum()), "no counts: left out"))
         labels.keep(~empty)

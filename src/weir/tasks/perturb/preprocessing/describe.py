@@ -8,16 +8,15 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
-from anndata.io import read_elem
 
-from weir.errors import UserError
+from weir.errors import Repairable, UserError
 from weir.files import file_digest
 from weir.tasks.perturb.preprocessing.checks import Totals, count_totals, drop_poor
 from weir.tasks.perturb.preprocessing.labels import read_labels
 from weir.tasks.perturb.preprocessing.reading import open_cells
 from weir.tasks.perturb.preprocessing.selection import matched_contexts, split_parts
 from weir.tasks.perturb.settings.dataset import PerturbDataset
-from weir.tasks.proposal import Proposal
+from weir.tasks.proposal import Proposal, rehearse
 
 WORDS = {
     "perturbation": (
@@ -81,8 +80,8 @@ def describe(file: Path) -> Proposal:
     with open_cells(file, PerturbDataset.model_validate(node)) as cells:
         obs = cells.obs
     node["obs"] = _columns(file, obs, notes)
-    usable = _rehearse(file, node, notes)
-    return Proposal(node, tuple(notes), usable)
+    found = rehearse(lambda node: _checks(file, node), node, notes)
+    return Proposal(node, (*notes, *(found or ())), found is not None)
 
 
 def _gene_names(file: Path, config: PerturbDataset, notes: list[str]) -> dict[str, Any]:
@@ -90,16 +89,9 @@ def _gene_names(file: Path, config: PerturbDataset, notes: list[str]) -> dict[st
     try:
         with open_cells(file, config):
             return {}
-    except UserError as error:
-        if "stands twice" not in str(error):
-            raise
-        with h5py.File(file) as store:
-            var = read_elem(store["var"])
-        for name in var.columns:
-            if var[name].dtype == object and var[name].is_unique:
-                notes.append(f"genes: names in var's index repeat; var[{name!r}] is unique")
-                return {"genes": {"name": str(name)}}
-        raise
+    except Repairable as error:
+        notes.append(f"genes: names in var's index repeat; var[{error.value!r}] is unique")
+        return {"genes": {"name": error.value}}
 
 
 def _columns(file: Path, obs: pd.DataFrame, notes: list[str]) -> dict[str, Any]:
@@ -195,40 +187,8 @@ def _may_be(role: str, column: pd.Series, perturbation: pd.Series) -> bool:
     return True
 
 
-def _rehearse(file: Path, node: dict[str, Any], notes: list[str]) -> bool:
-    """Go through the checks of preprocessing; what they allow to repair is proposed."""
-    for _ in range(8):
-        try:
-            _checks(file, node, notes)
-        except UserError as error:
-            text = str(error)
-            if not _mended(text, node, notes):
-                notes.append(f"not usable yet: {text}")
-                return False
-        else:
-            return True
-    return False
-
-
-def _mended(text: str, node: dict[str, Any], notes: list[str]) -> bool:
-    """Whether a setting that `text` asks for was added to the node."""
-    layers = [name for name in ("counts", "raw_counts", "raw") if "layer` to where" in text]
-    for name in layers:
-        offered = text.rpartition("(")[2].rstrip(")").split(", ")
-        if name in offered and "layer" not in node:
-            node["layer"] = name
-            notes.append(f"layer: X holds no raw counts; {name!r} is taken")
-            return True
-    for setting in ("empty_cells", "missing", "without_control"):
-        if f"`{setting}: drop`" in text and setting not in node:
-            node[setting] = "drop"
-            notes.append(f"{setting}: {text.partition(': ')[2].rpartition(';')[0] or text}")
-            return True
-    return False
-
-
-def _checks(file: Path, node: dict[str, Any], notes: list[str]) -> None:
-    """All of preprocessing that may refuse the file."""
+def _checks(file: Path, node: dict[str, Any]) -> list[str]:
+    """Go through all of preprocessing that may refuse the file; what they find."""
     config = PerturbDataset.model_validate(node)
     with open_cells(file, config) as cells:
         labels = read_labels(cells, config)
@@ -236,9 +196,9 @@ def _checks(file: Path, node: dict[str, Any], notes: list[str]) -> None:
         drop_poor(cells, labels, totals, config)
         context, contexts = matched_contexts(file, labels, config)
         part = split_parts(file, labels, context, config)
-    notes += [f"{r.kind}: {r.count} ({r.detail})" for r in labels.repairs]
-    notes.append(
+    found = (
         f"{len(part)} cells, {len(cells.genes)} genes, {len(labels.conditions) - 1} conditions "
         f"beside control, {len(contexts)} contexts; a random fifth of the perturbed cells is held "
         "out: set `held_out` to ask for more"
     )
+    return [*(f"{r.kind}: {r.count} ({r.detail})" for r in labels.repairs), found]

@@ -1,9 +1,8 @@
-"""Selection of the genes that are modelled, and a sample of training cells for statistics.
+"""Genes that are modelled, and statistics fitted on a sample of training cells; niches of cells.
 
-Where a cell sits in its tissue: who its neighbours are, and which part of the section it is in.
-
-No expression enters, so that nothing of the answer leaks; raw coordinates do not either, because
-they mean nothing across sections.
+A niche is where a cell sits in its tissue: who its neighbours are, and which part of the section it
+is in. No expression enters, so that nothing of the answer leaks; raw coordinates do not either,
+because they mean nothing across sections.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from weir.errors import UserError
+from weir.errors import Repairable, UserError
 from weir.tasks.perturb.data.schema import Condition, Repair
 from weir.tasks.perturb.preprocessing.reading import RawCells, column
 from weir.tasks.perturb.settings.dataset import Columns, PerturbDataset
@@ -91,9 +91,12 @@ def read_columns(
         if not missing.any():
             continue
         if config.missing == "error":
-            raise UserError(
+            raise Repairable(
                 f"{_at(cells, int(missing.argmax()))}: obs[{getattr(obs, role)!r}] has no value "
-                f"({int(missing.sum())} such cells); fix them or set `missing: drop`"
+                f"({int(missing.sum())} such cells)",
+                "fix them or set `missing: drop`",
+                "missing",
+                "drop",
             )
         present &= ~missing
         repairs.append(

@@ -1,9 +1,8 @@
 """A raw `.h5ad` to a processed folder, in three passes that never hold the matrix.
 
 The first pass checks every value and sums up each cell; the second looks at the training cells to
-choose genes; the third writes the chosen genes of the cells that are left.
-
-A processed folder, written: counts piece by piece, then what describes them.
+choose genes; the third writes the chosen genes of the cells that are left, piece by piece, and
+then what describes them.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +19,7 @@ import pyarrow.parquet as pq
 import torch
 from scipy import sparse
 
+from weir.artifacts.growing_array import GrowingArray
 from weir.errors import UserError
 from weir.tasks.perturb.data.cells import DATA, INDICES, INDPTR
 from weir.tasks.perturb.data.load import CELLS, NICHE, digest
@@ -39,33 +37,6 @@ from weir.tasks.perturb.preprocessing.selection import (
     unseen,
 )
 from weir.tasks.perturb.settings.dataset import LeaveGroupOut, PerturbDataset, Random
-
-
-class GrowingArray:
-    """A one-dimensional `.npy` file whose length is known at the end."""
-
-    def __init__(self, file: Path, dtype: Any) -> None:
-        self.dtype = np.dtype(dtype)
-        self.length = 0
-        self._stream = file.open("wb")
-        self._head()
-
-    def append(self, values: np.ndarray) -> None:
-        """Write some more values."""
-        self._stream.write(np.ascontiguousarray(values, self.dtype).tobytes())
-        self.length += len(values)
-
-    def close(self) -> None:
-        """Write the length into the head, for which numpy leaves room, and close the file."""
-        self._stream.seek(0)
-        self._head()
-        self._stream.close()
-
-    def _head(self) -> None:
-        descr = np.lib.format.dtype_to_descr(self.dtype)
-        np.lib.format.write_array_header_1_0(
-            self._stream, {"descr": descr, "fortran_order": False, "shape": (self.length,)}
-        )
 
 
 class CountsWriter:
@@ -94,12 +65,7 @@ class CountsWriter:
     def __enter__(self) -> CountsWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for array in (self._data, self._indices, self._indptr):
             array.close()
 

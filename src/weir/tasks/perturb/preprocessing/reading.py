@@ -15,7 +15,7 @@ import pandas as pd
 from anndata.io import read_elem, sparse_dataset
 from scipy import sparse
 
-from weir.errors import UserError
+from weir.errors import Repairable, UserError
 from weir.tasks.perturb.settings.dataset import PerturbDataset
 
 CHUNK_VALUES = 1 << 25
@@ -134,10 +134,12 @@ def _gene_names(file: Path, var: pd.DataFrame, config: PerturbDataset) -> np.nda
     names = pd.Index(var.index if wanted is None else var[wanted].astype(str)).astype(str)
     twice = names.duplicated()
     if twice.any():
-        raise UserError(
-            f"{file}: gene {names[twice][0]!r} stands twice ({int(twice.sum())} such genes); make "
-            "them unique (AnnData.var_names_make_unique) or set `genes.name`"
-        )
+        what = f"{file}: gene {names[twice][0]!r} stands twice ({int(twice.sum())} such genes)"
+        advice = "make them unique (AnnData.var_names_make_unique) or set `genes.name`"
+        for name in var.columns:
+            if wanted is None and var[name].dtype == object and var[name].is_unique:
+                raise Repairable(what, advice, "genes.name", str(name))
+        raise UserError(f"{what}; {advice}")
     return names.to_numpy(dtype=object)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from weir.errors import UserError
+from weir.errors import Repairable, UserError
 from weir.tasks.perturb.data.schema import CONTROL, Context, Repair
 from weir.tasks.perturb.preprocessing.labels import Labels, parts_of
 from weir.tasks.perturb.settings.dataset import (
@@ -43,9 +43,11 @@ def matched_contexts(
         number, contexts = _contexts(labels, config)
         names = [contexts[i].name for i in np.unique(number[lonely])]
         if config.without_control == "error":
-            raise UserError(
-                f"{file}: {_listed(names)} has less than {least} control cells to compare with; "
-                "set `without_control: drop`, a smaller `min_group` or another `match`"
+            raise Repairable(
+                f"{file}: {_listed(names)} has less than {least} control cells to compare with",
+                "set `without_control: drop`, a smaller `min_group` or another `match`",
+                "without_control",
+                "drop",
             )
         labels.repairs.append(
             Repair("no control", int(lonely.sum()), f"{_listed(names)}: left out")

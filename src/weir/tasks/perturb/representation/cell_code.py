@@ -1,6 +1,6 @@
-"""Interface of a first stage of cells, for flows and baselines, whatever its architecture.
+"""Codes of cells: what flows and baselines ask of a first stage, whatever its architecture.
 
-Log-normalised expression, the scale on which cells are compared.
+Cells are compared as log-normalised expression.
 """
 
 from __future__ import annotations

@@ -15,10 +15,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from weir.tasks.perturb.representation.nb_draws import indices
 
 THETA = (1e-3, 1e6)
 """Range of the inverse dispersion; at its top the counts are Poisson for all purposes."""
@@ -124,7 +125,7 @@ class _Positive:
         self.gathered = counts.device.type == "cpu"
         self.shape, self.by_gene = counts.shape, theta
         if self.gathered:
-            self.where = _indices(counts > 0)
+            self.where = indices(counts > 0)
             x, mu = (v.reshape(-1).index_select(0, self.where) for v in (counts, mean))
             one_row = theta.shape == counts.shape[-1:]
             self.place = self.where % len(theta) if one_row else self.where
@@ -186,7 +187,7 @@ class _Positive:
         found = constant - found + self.inverse * _polynomial(_STIRLING, self.square)
         found.add_(self.inverse.log(), alpha=0.5).add_(x * expected.log_())
         self.log_prob = found.add_(self.theta * self.log1p_r)
-        hard = _indices((x > _EASY_COUNT) | (mu > _EASY_MEAN))
+        hard = indices((x > _EASY_COUNT) | (mu > _EASY_MEAN))
         if len(hard):
             fixed = _accurate(*(v.index_select(0, hard) for v in (x, mu, self.theta)))
             for values, better in zip((self.log_prob, self.log1p_r), fixed, strict=True):
@@ -238,11 +239,6 @@ def _stirling_error(z: Tensor, *, small: bool = False) -> Tensor:
 def _digamma_rest(inverse_square: Tensor) -> Tensor:
     """`digamma(z) - log z + 1 / (2 z)` of `1 / z^2`, for z at least 1."""
     return _polynomial(_DIGAMMA, inverse_square).mul_(inverse_square)
-
-
-def _indices(mask: Tensor) -> Tensor:
-    """Places of the true values, flat; numpy finds them an order faster than torch."""
-    return torch.from_numpy(np.flatnonzero(mask.numpy()))
 
 
 def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:

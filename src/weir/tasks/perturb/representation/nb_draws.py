@@ -4,14 +4,10 @@ Sampling a gamma and a Poisson variate for each of thousands of genes would take
 in which cells are generated, although nine in ten of the counts are zero or small. These come
 from one uniform each, through the inverse of the distribution function. A count is positive with
 a probability of at most its mean, so that the first eight bits of the uniform decide most zeros,
-and only the others climb, together, from 1 upwards.
-
-Negative-binomial levels and quantiles of a list of entries, by the recurrence of its masses.
-
-`p(k + 1) = p(k) (k + theta) q / (k + 1)` with `q = mean / (mean + theta)`. Most counts of cells are
-zero or small, so that a few steps from below, with ever fewer entries left, are far cheaper than
-incomplete beta functions. In single precision levels are right to 2e-6, for means up to
-`MOST_MEAN`, from which `p(0)` could underflow.
+and only the others climb, together, from 1 upwards, by the recurrence of the masses:
+`p(k + 1) = p(k) (k + theta) q / (k + 1)` with `q = mean / (mean + theta)`. A few steps from below,
+with ever fewer entries left, are far cheaper than incomplete beta functions. In single precision
+levels are right to 2e-6, for means up to `MOST_MEAN`, from which `p(0)` could underflow.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The `stage1` nodes of the perturbation task.
-
-Nodes of params.yaml for the flow of perturbed cells.
-"""
+"""Nodes of params.yaml for the perturbation task's models: `stage1`, `stage2` and `joint`."""
 
 from __future__ import annotations
 

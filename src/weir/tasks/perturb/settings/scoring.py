@@ -1,7 +1,4 @@
-"""Baseline nodes of params.yaml, for perturbation.
-
-Evaluate nodes of params.yaml, for perturbation.
-"""
+"""Nodes of params.yaml for the perturbation task's baselines and evaluations."""
 
 from __future__ import annotations
 

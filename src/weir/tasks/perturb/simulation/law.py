@@ -1,6 +1,6 @@
 """The law of simulated cells: rates under any doses, and the same cell's counts under others.
 
-Quantiles of the negative binomial law: counts from uniform numbers.
+Counts are quantiles of the negative binomial law at uniform numbers, which a cell keeps.
 """
 
 from __future__ import annotations
