@@ -12,19 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from weir.errors import WeirError
-
-STAGES = {
-    "fetch": "obtain the raw data of a dataset node, or simulate it",
-    "preprocess": "check, repair, split and standardise a dataset node",
-    "stage1": "train a representation",
-    "stage2": "train a flow on a stage-1 model",
-    "joint": "train both together",
-    "baseline": "fit a baseline",
-    "teacher": "sample a trained flow",
-    "distill": "train a one-step student on a teacher's samples",
-    "evaluate": "score a model on every item of a split",
-    "report": "write an HTML report",
-}
+from weir.stage_table import STAGES
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(module=module, command=name)
         return command
 
-    for stage, text in STAGES.items():
-        command = add(stage, "stage", f"stage: {text}")
+    for stage in STAGES.values():
+        command = add(stage.name, "stage", f"stage: {stage.help}")
         command.add_argument("name", help="node of params.yaml")
         command.add_argument("--seed", type=int, help="which of the seeds; needed if several")
         command.add_argument(

@@ -23,20 +23,8 @@ from weir.pipeline.closure import module_file, stage_modules
 from weir.pipeline.fingerprint import digest
 from weir.settings.base import Config
 from weir.settings.nodes import Report
+from weir.stage_table import SECTION_OF
 from weir.tasks import TASKS, part
-
-SECTION_OF = {
-    "fetch": "datasets",
-    "preprocess": "datasets",
-    "stage1": "stage1",
-    "stage2": "stage2",
-    "joint": "joint",
-    "baseline": "baseline",
-    "teacher": "teacher",
-    "distill": "distill",
-    "evaluate": "evaluate",
-}
-"""Stages that work for one task, and the section that holds their settings."""
 
 
 def code_digests() -> dict[str, Any]:
