@@ -10,6 +10,7 @@ from weir.pipeline.layout import Layout, find_root
 from weir.pipeline.provenance import commit_of
 from weir.pipeline.runner import execute, prepare
 from weir.stage_table import STAGES
+from weir.tasks import part
 from weir.tracking.lineage import dvc_digests, upstream_runs
 from weir.tracking.run import open_stage
 
@@ -41,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
         dataset=job.dataset,
         tags=tags,
         commit=commit_of(layout)[0],
+        headlines=part(job.task, "about").HEADLINES if job.task else None,
     ) as tracker:
         if data := job.inputs.get("data"):
             place = data.relative_to(layout.root).as_posix()
