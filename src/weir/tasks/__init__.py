@@ -5,6 +5,7 @@ needs and an edit of one part reruns only the stages built on it:
 
 | module | functions |
 |---|---|
+| `about` | `CEILINGS`, `HEADLINES`, `COMMANDS`: what others must be told; imports nothing |
 | `config` | `SECTIONS`: the typed node of each section of params.yaml |
 | `simulate` | `simulate(settings, folder)`: raw data with a known law |
 | `describe` | `describe(file)`: proposes a dataset node for a user's file |
