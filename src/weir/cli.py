@@ -1,4 +1,4 @@
-"""The command `weir`: one subcommand for each stage, and the tools around them.
+"""The command `weir`: one subcommand for each stage, the tools around them, and tasks' own.
 
 Only the standard library is imported until a subcommand runs, so that `weir --help` is instant.
 """
@@ -12,19 +12,9 @@ from importlib import import_module
 from pathlib import Path
 
 from weir.errors import WeirError
-
-STAGES = {
-    "fetch": "obtain the raw data of a dataset node, or simulate it",
-    "preprocess": "check, repair, split and standardise a dataset node",
-    "stage1": "train a representation",
-    "stage2": "train a flow on a stage-1 model",
-    "joint": "train both together",
-    "baseline": "fit a baseline",
-    "teacher": "sample a trained flow",
-    "distill": "train a one-step student on a teacher's samples",
-    "evaluate": "score a model on every item of a split",
-    "report": "write an HTML report",
-}
+from weir.stage_table import STAGES
+from weir.tasks import TASKS
+from weir.tasks.command import commands as task_commands
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(module=module, command=name)
         return command
 
-    for stage, text in STAGES.items():
-        command = add(stage, "stage", f"stage: {text}")
+    for stage in STAGES.values():
+        command = add(stage.name, "stage", f"stage: {stage.help}")
         command.add_argument("name", help="node of params.yaml")
         command.add_argument("--seed", type=int, help="which of the seeds; needed if several")
         command.add_argument(
@@ -132,53 +122,15 @@ def _parser() -> argparse.ArgumentParser:
         "file", type=Path, help="CSV, Parquet, .h5ad, .npz or archive; folder of MEDS or pictures"
     )
     command.add_argument("--name", required=True, help="name of the new node")
-    command.add_argument("--task", default="forecast", help="kind of data (default: forecast)")
+    command.add_argument("--task", default=TASKS[0], help=f"kind of data (default: {TASKS[0]})")
     command.add_argument("--write", action="store_true", help="append the node to params.yaml")
 
-    command = add("predict", "predict", "generate cells under a perturbation, as .h5ad")
-    command.add_argument("model", type=Path, help="model folder, such as results/distill/x-s0")
-    command.add_argument("--perturb", required=True, help="NAME, NAME=DOSE, or several with '+'")
-    command.add_argument("--context", help="cells of which context (default: of all)")
-    command.add_argument("--samples", type=int, help="how many (default: 1000)")
-    command.add_argument("--estimand", choices=("edit", "population"), help="default: the model's")
-    command.add_argument("--steps", type=int, help="solver steps (default: the model's)")
-    command.add_argument("--seed", type=int, default=0, help="of the cells (default: 0)")
-    command.add_argument("--output", type=Path, required=True, help="the .h5ad to write")
-    own = command.add_argument_group("your own cells", "instead of those the model was trained on")
-    own.add_argument("--cells", type=Path, metavar="FILE", help=".h5ad with raw counts")
-    own.add_argument(
-        "--obs",
-        action="append",
-        default=[],
-        metavar="SETTING=NAME",
-        help="column of cell_type, batch, perturbation, ... if not the model's; may be repeated",
-    )
-    own.add_argument("--layer", help="where the counts lie: X, raw or a layer's name")
-    own.add_argument("--gene-names", metavar="COLUMN", help="column of var with the genes' names")
-    own.add_argument("--fill-missing", action="store_true", help="count missing genes as zero")
-    own.add_argument("--all-cells", action="store_true", help="not only control cells")
-    own.add_argument(
-        "--drop",
-        action="append",
-        default=[],
-        choices=("missing", "empty_cells"),
-        help="leave such cells out instead of refusing the file; may be repeated",
-    )
-
-    command = add("risk", "risk", "predict the outcome of a MEDS folder's patients")
-    command.add_argument("model", type=Path, help="model folder, such as results/stage1/x-s0")
-    command.add_argument("meds", type=Path, help="MEDS folder; neither labels nor splits needed")
-    command.add_argument(
-        "--times", type=Path, required=True, help="Parquet file of subject_id, prediction_time"
-    )
-    command.add_argument("--output", type=Path, required=True, help="the .parquet to write")
-
-    command = add("synthesise", "synthesise", "make synthetic patients, as a MEDS folder")
-    command.add_argument("model", type=Path, help="model folder, such as results/distill/x-s0")
-    command.add_argument("--records", type=int, help="how many (default: as the training has)")
-    command.add_argument("--steps", type=int, help="solver steps (default: the model's)")
-    command.add_argument("--seed", type=int, default=0, help="of the records (default: 0)")
-    command.add_argument("--output", type=Path, required=True, help="the folder to write")
+    for task in TASKS:
+        for own in task_commands(task):
+            command = add(own.name, "of_task", own.help)
+            command.set_defaults(owner=task, own=own)
+            command.add_argument("model", type=Path, help=f"model folder, such as {own.example}")
+            own.arguments(command)
 
     command = add("ui", "ui", "open the MLflow UI of this repository on loopback")
     command.add_argument("--port", type=int, default=5000, help="default: 5000, or the next free")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -137,3 +138,20 @@ def test_doctor_names_what_is_amiss_and_how_to_mend_it(weir, monkeypatch, reposi
     lines = [line for line in outcome.out.splitlines() if line.startswith("bad")]
     assert any("WEIR_DATA_MIRROR" in line for line in lines)
     assert any("dvc init" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "model", "--perturb", "A", "--output", "made.h5ad"],
+        ["risk", "model", "meds", "--times", "times.parquet", "--output", "made.parquet"],
+        ["synthesise", "model", "--output", "made"],
+    ],
+)
+def test_a_command_of_another_task_is_refused_in_one_line(weir, monkeypatch, words) -> None:
+    card = SimpleNamespace(task="image")
+    monkeypatch.setattr("weir.commands.of_task.read_card", lambda _: card)
+    outcome = weir(*words)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.count("\n") == 1 and f"model: weir {words[0]} is of task" in outcome.err
+    assert "this model of image; use `weir.load`" in outcome.err

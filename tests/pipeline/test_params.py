@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weir.errors import UserError
-from weir.pipeline.params.graph import SECTIONS, load_params
+from weir.pipeline.params.graph import load_params
 from weir.pipeline.params.yaml_file import read_yaml
+from weir.stage_table import SECTIONS
 
 GOOD = """\
 seeds: [0, 1]

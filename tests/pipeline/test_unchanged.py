@@ -11,8 +11,8 @@ import pytest
 
 from weir.errors import UserError
 from weir.pipeline.code import code_digests
-from weir.pipeline.layout import Layout
-from weir.pipeline.unchanged import CODE, unchanged
+from weir.pipeline.layout import CODE, Layout
+from weir.pipeline.unchanged import unchanged
 
 PARAMS = "distill:\n  student: {steps: 3}\n  other: {steps: 3}\n"
 JOB = SimpleNamespace(stage="distill", section="distill", name="student", task="forecast")

@@ -58,12 +58,12 @@ DEFINITIONS: dict[str, dict[str, Any]] = {
 
 # node: (kind, label, crps, coverage of 50 %, NFE, milliseconds)
 MODELS: dict[str, tuple[str, str, float, float, int | None, float | None]] = {
-    "flow": ("flow", "Residual flow", 0.2805, 0.497, 50, 61.0),
+    "flow": ("teacher", "Residual flow", 0.2805, 0.497, 50, 61.0),
     "onestep": ("student", "One-step student", 0.2816, 0.493, 1, 1.9),
     "onestep-mean": ("student", "Student matching means", 0.3294, 0.231, 1, 1.9),
     "joint": ("joint", "Joint training", 0.2869, 0.478, 50, 63.5),
     "itrans": ("stage1", "iTransformer backbone", math.nan, math.nan, 1, 0.4),
-    "direct": ("flow", "Starting point: UNet1D, x0, DDPM-1000", 0.4512, 0.334, 1000, 1840.0),
+    "direct": ("teacher", "Starting point: UNet1D, x0, DDPM-1000", 0.4512, 0.334, 1000, 1840.0),
     "studentt": ("baseline", "Student-t head", 0.2853, 0.502, None, 0.5),
     "gaussian": ("baseline", "Backbone + train-residual Gaussian", 0.3104, 0.637, None, 0.5),
     "bootstrap": ("baseline", "Backbone + bootstrap", 0.3075, 0.518, None, 0.6),
@@ -139,7 +139,7 @@ def document_of(node: str, seed: int | None, dataset: str, task: str) -> dict[st
         "nfe": nfe,
         "latency_ms": latency,
         "seconds": None if latency is None else 2.785 * latency,
-        "quality_curve": curve if kind in ("flow", "student", "joint") else [],
+        "quality_curve": curve if kind in ("teacher", "student", "joint") else [],
         "lineage": {
             "stage1": {
                 "model": "itransformer",
@@ -182,7 +182,7 @@ def tables_of(node: str, seed: int | None) -> dict[str, pd.DataFrame]:
             "coverage_90": min(0.4 + coverage, 0.98) - 0.02 * (steps / 96 - 0.5),
         }
     )
-    if kind in ("student", "flow", "joint", "stage1"):
+    if kind in ("student", "teacher", "joint", "stage1"):
         count = np.arange(0, 2000, 10)
         fall = 0.8 * np.exp(-count / 250) + 0.4
         tables["losses"] = pd.DataFrame(

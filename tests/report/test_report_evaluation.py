@@ -22,7 +22,7 @@ def test_a_folder_is_read_with_its_tables(tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text(json.dumps(document()))
     pd.DataFrame({"bin": [0, 1], "share": [0.4, 0.6]}).to_parquet(tmp_path / "pit.parquet")
     found = load_evaluation(tmp_path)
-    assert (found.name, found.seed, found.kind) == ("etth1-flow-s0", 0, "flow")
+    assert (found.name, found.seed, found.kind) == ("etth1-flow-s0", 0, "teacher")
     assert found.definitions["coverage_50"].target == 0.5
     assert found.tables["pit"]["share"].tolist() == [0.4, 0.6]
 

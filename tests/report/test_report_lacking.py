@@ -92,7 +92,7 @@ def test_a_verdict_speaks_of_shared_scores_only() -> None:
     rows = three()
     said = {v.label: v for v in against_baselines(rows, METRICS, definitions(rows))}
     flow, joint = (
-        next(row.label for row in rows if row.kind == kind) for kind in ("flow", "joint")
+        next(row.label for row in rows if row.kind == kind) for kind in ("teacher", "joint")
     )
     assert said[joint].outcome == "win" and "MSE" not in said[joint].text
     assert said[flow].outcome == "win" and "behind" in said[flow].text and "MSE" in said[flow].text
@@ -126,7 +126,7 @@ def test_a_ranking_score_that_models_lack_decides_nothing() -> None:
     assert verdict.outcome == "win" and "behind no baseline" in verdict.text
     assert cards(rows, METRICS, known, synthetic.plan()) == []
     table = results_table(rows, METRICS, known, "crps")
-    assert [row.kind for row in table.rows] == ["baseline", "flow"]
+    assert [row.kind for row in table.rows] == ["baseline", "teacher"]
     assert math.isnan(rows[0].statistic("crps").mean)
 
 

@@ -273,6 +273,6 @@ def test_held_out_groups_differ_in_their_items_only() -> None:
     assert "they differ in held-out groups" in page(*alike[:3])
     estimands = [replace(r, protocol={**r.protocol, "estimand": r.kind}) for r in alike]
     text = page(*estimands)
-    assert "do not share one protocol" not in text and "flow, 1 seed × 2 groups" in text
+    assert "do not share one protocol" not in text and "teacher, 1 seed × 2 groups" in text
     fewer = [*alike[:3], run("studentt", "B", cells=9)]
     assert "they differ in cells" in page(*fewer)

@@ -32,7 +32,9 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                 (details.parent / name).touch()
             return {"metrics": {"crps": 0.5}, "headline": "crps"}
 
-        task = SimpleNamespace(load=lambda _: SimpleNamespace(to=lambda _: None), evaluate=score)
+        task = SimpleNamespace(
+            load=lambda _: SimpleNamespace(to=lambda _: None), evaluate=score, CEILINGS=("oracle",)
+        )
         monkeypatch.setattr(evaluate, "part", lambda *_: task)
         monkeypatch.setattr(evaluate, "restore", lambda _: nn.Identity())
         monkeypatch.setattr(evaluate, "read_card", lambda _: card)

@@ -27,7 +27,14 @@ def test_evaluations_make_the_table(server, root: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     for width in (32, 64):
         with open_stage(
-            root, section="evaluate", key="x", name="x", seed=0, task="forecast", dataset="viewed"
+            root,
+            section="evaluate",
+            key="x",
+            name="x",
+            seed=0,
+            task="forecast",
+            dataset="viewed",
+            headlines={"absent": "higher", "crps": "lower"},
         ) as tracker:
             tracker.log_params({"stage1": {"width": width, "layers": 2}})
             tracker.log_metrics({"mse": 0.2, "crps": 0.1})

@@ -21,7 +21,6 @@ from weir.errors import UserError, WeirError
 KINDS = (
     "student",
     "teacher",
-    "flow",
     "joint",
     "ensemble",
     "head",

@@ -9,10 +9,11 @@ from pathlib import Path
 from weir.errors import UserError, suggest
 from weir.files import write_atomically
 from weir.pipeline.layout import Layout, find_root
-from weir.pipeline.params.graph import SECTIONS, load_params
+from weir.pipeline.params.graph import load_params
 from weir.pipeline.params.yaml_file import read_yaml
 from weir.pipeline.plan import write_plan
 from weir.pipeline.runs import runs
+from weir.stage_table import SECTIONS
 from weir.tracking.lineage import flatten
 
 

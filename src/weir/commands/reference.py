@@ -10,9 +10,10 @@ from pydantic.json_schema import models_json_schema
 
 from weir.errors import UserError
 from weir.files import write_atomically
-from weir.pipeline.params.graph import SECTIONS, load_params
+from weir.pipeline.params.graph import load_params
 from weir.settings.base import Config
 from weir.settings.nodes import Report
+from weir.stage_table import SECTIONS
 from weir.tasks import TASKS, part
 
 SCHEMA = "workflow/schemas/params.schema.json"

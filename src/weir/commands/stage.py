@@ -9,11 +9,10 @@ from weir.engines.memory import keep_freed_memory
 from weir.pipeline.layout import Layout, find_root
 from weir.pipeline.provenance import commit_of
 from weir.pipeline.runner import execute, prepare
+from weir.stage_table import STAGES
+from weir.tasks import part
 from weir.tracking.lineage import dvc_digests, upstream_runs
 from weir.tracking.run import open_stage
-
-READING = ("fetch", "preprocess")
-"""Stages that go through data once, and whose memory is to stay small."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,7 +20,8 @@ def run(options: argparse.Namespace) -> int:
     layout = Layout(find_root())
     if (code := run_together(options.command, layout.root)) is not None:
         return code
-    if options.command not in READING:
+    # What goes through data once is to stay small in memory.
+    if not STAGES[options.command].of_data:
         keep_freed_memory()
     params = options.params or layout.root / "params.yaml"
     job = prepare(options.command, options.name, options.seed, layout, params, options.fold)
@@ -42,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
         dataset=job.dataset,
         tags=tags,
         commit=commit_of(layout)[0],
+        headlines=part(job.task, "about").HEADLINES if job.task else None,
     ) as tracker:
         if data := job.inputs.get("data"):
             place = data.relative_to(layout.root).as_posix()

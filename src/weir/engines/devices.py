@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from weir.errors import UserError, WeirError
-from weir.pipeline.job import TRAINED
 from weir.processes import count, is_main_process, processes, started_by_slurm
+from weir.stage_table import STAGES
 
 VARIABLE = "WEIR_TOGETHER"
 """Folder in which the processes say what they died of; its presence says that they are started."""
@@ -73,7 +73,7 @@ def run_together(stage: str, root: Path) -> int | None:
             # srun was called on the job's first node; its name may mean nothing on the others.
             os.environ.setdefault("MASTER_ADDR", os.environ["SLURM_LAUNCH_NODE_IPADDR"])
         return None
-    if stage not in TRAINED:
+    if not STAGES[stage].trains:
         return None
     if processes() == 1 or VARIABLE in os.environ or "LOCAL_RANK" in os.environ:
         return None

@@ -27,20 +27,8 @@ from weir.pipeline.content import Target
 from weir.pipeline.fingerprint import digest
 from weir.settings.base import Config
 from weir.settings.nodes import Report
+from weir.stage_table import SECTION_OF
 from weir.tasks import TASKS, part
-
-SECTION_OF = {
-    "fetch": "datasets",
-    "preprocess": "datasets",
-    "stage1": "stage1",
-    "stage2": "stage2",
-    "joint": "joint",
-    "baseline": "baseline",
-    "teacher": "teacher",
-    "distill": "distill",
-    "evaluate": "evaluate",
-}
-"""Stages that work for one task, and the section that holds their settings."""
 
 PACKAGE = Path(__file__).resolve().parents[1]
 """Weir's own source."""

@@ -1,17 +1,12 @@
-"""A job: one stage on one node, seed and fold, with the table of stages."""
+"""A job: one stage on one node, seed and fold."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from weir.pipeline.code import SECTION_OF
 from weir.settings.base import Config
-
-STAGES = {**SECTION_OF, "report": "report"}
-"""Stages and the section of params.yaml from which each takes its node."""
-
-MODEL_STAGES = ("stage1", "stage2", "joint", "baseline", "distill")
+from weir.stage_table import STAGES
 
 
 @dataclass(frozen=True)
@@ -39,8 +34,4 @@ class Job:
     @property
     def section(self) -> str:
         """Section of params.yaml that holds the node."""
-        return STAGES[self.stage]
-
-
-TRAINED = ("stage1", "stage2", "joint", "baseline", "distill")
-"""Stages that several processes share; all others compute as one."""
+        return STAGES[self.stage].section

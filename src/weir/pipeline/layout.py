@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from weir.errors import UserError
+from weir.stage_table import STAGES
 
-if TYPE_CHECKING:
-    from weir.pipeline.runs import Run
+CODE = "results/code.json"
+"""Hashes of the code behind each stage, which stage `plan` of dvc.yaml writes."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,35 @@ class Layout:
         """Checkpoints, spool and other things that are no results."""
         return self.root / ".weir"
 
-    def folder(self, run: Run) -> str:
-        """Output folder of a run, relative to the root; of a dataset, the processed one."""
-        section = run.node.section
-        return f"{'data/processed' if section == 'datasets' else f'results/{section}'}/{run.key}"
+    @property
+    def code(self) -> Path:
+        """The hashes of code."""
+        return self.root / CODE
 
     def raw(self, dataset: str) -> str:
         """Folder of a dataset's raw files, relative to the root."""
         return f"data/raw/{dataset}"
+
+    def processed(self, key: str) -> str:
+        """Folder of a preprocessed dataset, or one of its folds, relative to the root."""
+        return f"data/processed/{key}"
+
+    def results(self, section: str) -> str:
+        """Folder of the results of all runs of a section, relative to the root."""
+        return f"results/{section}"
+
+    def folder(self, section: str, key: str) -> str:
+        """Output folder of a run, relative to the root; of a dataset, the processed one."""
+        if section == "datasets":
+            return self.processed(key)
+        return f"{self.results(section)}/{key}"
+
+    def output(self, stage: str, key: str) -> str:
+        """What a stage makes for a run, relative to the root: a folder, or a report's page."""
+        if stage == "fetch":
+            return self.raw(key)
+        suffix = ".html" if stage == "report" else ""
+        return self.folder(STAGES[stage].section, key) + suffix
 
     def checkpoints(self, section: str, key: str, fingerprint: str) -> Path:
         """Folder of resumable checkpoints, outside declared outputs: both engines delete those."""

@@ -10,29 +10,27 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from weir.files import write_atomically
 from weir.pipeline.layout import Layout
-from weir.pipeline.params.graph import SECTIONS, Params
+from weir.pipeline.params.graph import Params
 from weir.pipeline.runs import Run, run_key, runs
+from weir.stage_table import OF_RUNS, STAGES
 from weir.tasks import part
 
 
 def prune_evaluations(params: Params, layout: Layout) -> list[Path]:
     """Remove evaluations of nodes that are gone: reports read the whole folder."""
-    folder = layout.root / "results" / "evaluate"
+    folder = layout.root / layout.results("evaluate")
     wanted = compile_plan(params, layout)["runs"]["evaluate"]
     # What begins with a dot is being written by a running evaluation.
     gone = [path for path in folder.glob("[!.]*") if path.is_dir() and path.name not in wanted]
     for path in gone:
         shutil.rmtree(path)
     return [path.relative_to(layout.root) for path in gone]
-
-
-STAGES = ("fetch", "preprocess", *(section for section in SECTIONS if section != "datasets"))
-"""Tables of plan.json. A dataset is fetched once, and preprocessed for each of its folds."""
 
 
 def compile_plan(params: Params, layout: Layout) -> dict[str, Any]:
@@ -44,37 +42,40 @@ def compile_plan(params: Params, layout: Layout) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": node.name, "arguments": _arguments(run)}
         if node.section != "report":
             entry["task"] = node.task
+        # A dataset is fetched once, and preprocessed for each of its folds.
         if node.section == "datasets":
             plan["fetch"][node.name] = {**entry, "arguments": node.name}
             entry["raw"] = layout.raw(node.name)
         if run.fold is not None:
             entry["fold"] = run.fold
-        if node.section not in ("datasets", "report"):
+        if node.section in OF_RUNS:
             dataset = params.nodes[f"datasets/{node.dataset}"]
             entry |= {"seed": run.seed, "dataset": run_key(dataset, run.fold, run.seed)}
-        match node.section:
-            case "stage2" | "teacher" | "evaluate":
-                entry["upstream"] = layout.folder(every[run.upstream[0]])
-            case "baseline":
-                built_on = every[run.upstream[0]]
-                folder = layout.folder(built_on)
-                entry["upstream"] = (
-                    f"{folder}/schema.json" if built_on.node.section == "datasets" else folder
-                )
-            case "distill":
-                teacher = every[run.upstream[0]]
-                entry["teacher"] = layout.folder(teacher)
-                entry["upstream"] = layout.folder(every[teacher.upstream[0]])
+            entry |= _upstream(run, every, layout)
         if node.section == "evaluate":
             entry["plot"] = part(node.task, "settings.sections").PLOT
         plan["preprocess" if node.section == "datasets" else node.section][run.key] = entry
     return {"runs": plan}
 
 
+def _upstream(run: Run, every: Mapping[str, Run], layout: Layout) -> dict[str, str]:
+    """Folders that a run reads beside its dataset, by role."""
+    roles = STAGES[run.node.section].inputs
+    above = every[run.upstream[0]]
+    folder = layout.folder(above.node.section, above.key)
+    if "teacher" in roles:
+        flow = every[above.upstream[0]]
+        return {"teacher": folder, "upstream": layout.folder(flow.node.section, flow.key)}
+    if "upstream" not in roles:
+        return {}
+    # dvc.yaml wants a dependency of every baseline, also of one that is built on data alone.
+    return {"upstream": f"{folder}/schema.json" if above.node.section == "datasets" else folder}
+
+
 def _arguments(run: Run) -> str:
     """What follows `weir STAGE` on the command line."""
     words = [run.node.name]
-    if run.node.section not in ("datasets", "report"):
+    if run.node.section in OF_RUNS:
         words.append(f"--seed {run.seed}")
     if run.fold is not None:
         words.append(f"--fold {run.fold}")

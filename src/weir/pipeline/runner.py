@@ -17,7 +17,7 @@ from weir.errors import UserError
 from weir.files import whole_output
 from weir.pipeline.code import code_digest
 from weir.pipeline.fingerprint import fingerprint, folder_digest
-from weir.pipeline.job import MODEL_STAGES, STAGES, TRAINED, Job
+from weir.pipeline.job import Job
 from weir.pipeline.layout import Layout
 from weir.pipeline.params.graph import load_params
 from weir.pipeline.params.problems import invalid
@@ -28,6 +28,7 @@ from weir.pipeline.unchanged import unchanged
 from weir.processes import is_main_process
 from weir.settings.base import Config
 from weir.settings.nodes import Report
+from weir.stage_table import STAGES
 
 
 def prepare(
@@ -46,7 +47,7 @@ def prepare(
     Raises:
         UserError: unknown node, seed or fold, bad settings, or an input that is not there.
     """
-    section = STAGES[stage]
+    section = STAGES[stage].section
     settings = (read_yaml(params).get(section) or {}).get(name)
     entries = _planned(stage, name, layout, params, known=settings is not None)
     key = _key(entries, name, seed, fold, params)
@@ -55,14 +56,14 @@ def prepare(
     config = _config(section, name, settings, task, params)
     if section == "datasets" and fold is not None:
         config = config.fold(fold)  # type: ignore[attr-defined]  # no folds, no `fold`
-    inputs = {role: layout.root / path for role, path in _inputs(stage, entry).items()}
+    inputs = {role: layout.root / path for role, path in _inputs(stage, entry, layout).items()}
     for role, path in inputs.items():
         if not path.exists():
             raise UserError(
                 f"{_relative(path, layout)}: the {role} of {section}/{key} is missing; run "
                 f"`dvc repro {stage}@{key}`, which makes it first, or `dvc pull`"
             )
-    output = layout.root / _output(stage, key)
+    output = layout.root / layout.output(stage, key)
     digests = {role: folder_digest(path) for role, path in inputs.items()}
     code = code_digest(stage, task)
     identity = fingerprint(stage, key, config.model_dump(mode="json"), digests, code)
@@ -93,7 +94,7 @@ def execute(job: Job, layout: Layout, tracker: Any) -> Path:
     with whole_output(job.output, single) as temporary, unchanged(job, layout):
         paths = StagePaths(job.key, temporary, job.inputs, checkpoints, layout.root)
         module.run(job.config, paths, tracker, name=job.name, task=job.task, seed=job.seed)
-        if job.stage in (*MODEL_STAGES, "teacher", "evaluate"):
+        if STAGES[job.stage].of_run:
             record = provenance(job, layout, time.monotonic() - started, tracker.run_id)
             text = json.dumps(record, indent=1, sort_keys=True)
             folder = temporary / "details" if job.stage == "evaluate" else temporary
@@ -109,7 +110,7 @@ def _run_as_worker(
     """Take part in a training as one of several processes, and leave the output to the first."""
     logging.disable(logging.WARNING)  # the first process says the same
     warnings.simplefilter("ignore")
-    if job.stage in TRAINED:
+    if STAGES[job.stage].trains:
         with tempfile.TemporaryDirectory(prefix="weir-") as nowhere:
             paths = StagePaths(job.key, Path(nowhere), job.inputs, checkpoints, layout.root)
             module.run(job.config, paths, tracker, name=job.name, task=job.task, seed=job.seed)
@@ -120,7 +121,7 @@ def _planned(
     stage: str, name: str, layout: Layout, params: Path, *, known: bool
 ) -> dict[str, dict[str, Any]]:
     """Runs of a node in plan.json, which is refreshed if the node is new."""
-    section = STAGES[stage]
+    section = STAGES[stage].section
     for _attempt in range(2):
         if layout.plan.exists():
             # A plan of an older Weir lacks tables.
@@ -172,28 +173,17 @@ def _dataset(section: str, name: str, entry: dict[str, Any]) -> str:
     return folder.removesuffix(f"-f{entry['fold']}") if "fold" in entry else folder
 
 
-def _inputs(stage: str, entry: dict[str, Any]) -> dict[str, str]:
-    data = {"data": f"data/processed/{entry.get('dataset')}"}
-    match stage:
-        case "fetch":
-            return {}
-        case "preprocess":
-            return {"raw": entry["raw"]}
-        case "report":
-            return {"evaluations": "results/evaluate"}
-        case "stage1" | "joint":
-            return data
-        case "distill":
-            return {**data, "upstream": entry["upstream"], "teacher": entry["teacher"]}
-        case "baseline" if entry["upstream"].endswith("schema.json"):
-            return data
-    return {**data, "upstream": entry["upstream"]}
-
-
-def _output(stage: str, key: str) -> str:
-    if stage in ("fetch", "preprocess"):
-        return f"data/{'raw' if stage == 'fetch' else 'processed'}/{key}"
-    return f"results/{STAGES[stage]}/{key}" + (".html" if stage == "report" else "")
+def _inputs(stage: str, entry: dict[str, Any], layout: Layout) -> dict[str, str]:
+    """Paths of what a stage reads, relative to the root, by role."""
+    known = {
+        **entry,
+        "data": layout.processed(entry.get("dataset", "")),
+        "evaluations": layout.results("evaluate"),
+    }
+    found = {role: known[role] for role in STAGES[stage].inputs}
+    if found.get("upstream", "").endswith("schema.json"):  # built on the dataset alone
+        del found["upstream"]
+    return found
 
 
 def _relative(path: Path, layout: Layout) -> Path:

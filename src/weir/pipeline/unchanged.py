@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from weir.errors import UserError
 from weir.pipeline.code import code_digest
+from weir.pipeline.layout import CODE, Layout
 from weir.pipeline.params.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from weir.pipeline.job import Job
-    from weir.pipeline.layout import Layout
-
-CODE = "results/code.json"
 
 
 @contextmanager
@@ -58,7 +56,7 @@ def _settings(job: Job, layout: Layout) -> Any:
 
 def _code(job: Job, layout: Layout) -> str | None:
     try:
-        entry = json.loads((layout.root / CODE).read_text(encoding="utf-8"))["code"][job.stage]
+        entry = json.loads(layout.code.read_text(encoding="utf-8"))["code"][job.stage]
     except (OSError, ValueError, KeyError):
         return None
     return entry.get(job.task) if isinstance(entry, dict) else entry

@@ -15,6 +15,7 @@ import torch
 
 from weir.artifacts.model_folder import ModelCard, read_card
 from weir.errors import WeirError
+from weir.stage_table import STAGES
 from weir.stages.restore import restore
 from weir.tasks import part
 from weir.training.devices import default_device
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
     from weir.artifacts.stage_paths import StagePaths
     from weir.settings.nodes import Evaluate
     from weir.tracking.tracker import Tracker
-
-KINDS = {"stage1": "stage1", "stage2": "teacher", "joint": "joint", "distill": "student"}
-"""What the report calls a model of each section."""
-
-CEILINGS = ("oracle", "split_half", "training_images")
-"""Baselines that know the truth, or give real items as made ones."""
 
 CURVE = "curve.csv"
 """Table that `dvc plots` draws; the task's config says how."""
@@ -93,9 +88,12 @@ def dataset(card: ModelCard) -> str:
 
 def kind(card: ModelCard) -> str:
     """What a model counts as: of the baselines some are ceilings."""
-    if card.section == "baseline":
-        return "ceiling" if card.config.get("method") in CEILINGS else "baseline"
-    return KINDS[card.section]
+    if (
+        card.section == "baseline"
+        and card.config.get("method") in part(card.task, "about").CEILINGS
+    ):
+        return "ceiling"
+    return STAGES[card.section].kind
 
 
 def _write(path: Any, content: Any) -> None:

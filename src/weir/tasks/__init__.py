@@ -5,6 +5,7 @@ an edit of one part reruns only the stages that use it. `part(task, "flow.stage2
 
 | door | functions |
 |---|---|
+| `about` | `CEILINGS`, `HEADLINES`, `COMMANDS`: what others must be told; imports nothing |
 | `settings.sections` | `SECTIONS`: the typed node of each section of params.yaml; `PLOT` |
 | `simulation.simulate` | `simulate(settings, folder)`: raw data with a known law |
 | `preprocessing.describe` | `describe(file)`: proposes a dataset node for a user's file |

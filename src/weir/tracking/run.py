@@ -49,6 +49,7 @@ def open_stage(
     fold: int | None = None,
     tags: Mapping[str, str] | None = None,
     commit: str | None = None,
+    headlines: Mapping[str, str] | None = None,
 ) -> JournalTracker | NullTracker:
     """A tracker for one run of a stage, to be used as a context.
 
@@ -60,6 +61,8 @@ def open_stage(
         fold: index of the held-out group, where there are several.
         tags: further facts, such as fingerprint, upstream run ids and DVC md5s.
         commit: commit of the code.
+        headlines: scores by which evaluations are sorted, the first that is there, and whether
+            "lower" or "higher" values are better.
     """
     if os.environ.get(SWITCH, "").lower() == "off" or not _first_process():
         return NullTracker()
@@ -78,6 +81,7 @@ def open_stage(
         "name": f"{section}/{key}",
         "tags": {k: str(v) for k, v in {**facts, **source, **(tags or {})}.items() if v != ""},
         "uri": os.environ.get(URI_VARIABLE, "").strip(),
+        "headlines": dict(headlines or {}),
     }
     return JournalTracker(root, f"{section}-{key}", head)
 
@@ -90,7 +94,7 @@ class JournalTracker:
 
         Args:
             label: readable part of the journal's name.
-            head: `experiment`, `name`, `tags` and `uri` of the run.
+            head: `experiment`, `name`, `tags` and `uri` of the run, and `headlines`.
         """
         self.root, self.token = root, uuid.uuid4().hex
         self._journal: Journal | None = None

@@ -203,7 +203,8 @@ class Shipment:
         head = first_event(self.folder) or {}
         if head.get("tags", {}).get("section") == "evaluate" and self.ack.run_id:
             experiment = self.client.get_run(self.ack.run_id).info.experiment_id
-            self._attempt(lambda: update_view(self.client, experiment))
+            headlines = head.get("headlines", {})
+            self._attempt(lambda: update_view(self.client, experiment, headlines))
         if event["status"] != "FINISHED" and head.get("parent"):
             folder = invocation_folder(self.root, head["parent"])
             if folder.exists():

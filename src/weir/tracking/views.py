@@ -17,16 +17,6 @@ if TYPE_CHECKING:
 VIEW = "scores"
 TAG = f"mlflow.sharedViewState.{VIEW}"
 ONLY_EVALUATIONS = "tags.section = 'evaluate'"
-HEADLINES = {
-    "crps": True,
-    "pearson_delta": False,
-    "energy_distance": True,
-    "classifier_fd": True,
-    "bits_per_dim": True,
-    "auroc": False,
-    "accuracy": False,
-}
-"""Scores to sort by, the first that is there, and whether a lower one is better."""
 MOST_SETTINGS, MOST_SCORES = 20, 20
 MOST_RUNS = 1000
 
@@ -36,30 +26,38 @@ def view_address(experiment: str) -> str:
     return f"#/experiments/{experiment}/runs?viewStateShareKey={VIEW}"
 
 
-def update_view(client: MlflowClient, experiment: str) -> None:
-    """Bring an experiment's table of scores up to date with its evaluations."""
+def update_view(client: MlflowClient, experiment: str, headlines: Mapping[str, str]) -> None:
+    """Bring an experiment's table of scores up to date with its evaluations.
+
+    Args:
+        headlines: scores to sort by, the first that is there, and whether "lower" or "higher"
+            values are better.
+    """
     runs = client.search_runs([experiment], ONLY_EVALUATIONS, max_results=MOST_RUNS)
     scores = list(dict.fromkeys(name for run in runs for name in run.data.metrics))
     settings = differing(run.data.params for run in runs)
-    client.set_experiment_tag(experiment, TAG, json.dumps(view_state(scores, settings)))
+    client.set_experiment_tag(experiment, TAG, json.dumps(view_state(scores, settings, headlines)))
     note = f"[Table of scores]({view_address(experiment)}) with the settings that differ"
     client.set_experiment_tag(experiment, "mlflow.note.content", note)
 
 
-def view_state(scores: list[str], settings: list[str]) -> dict[str, Any]:
+def view_state(
+    scores: list[str], settings: list[str], headlines: Mapping[str, str]
+) -> dict[str, Any]:
     """State of MLflow's run table.
 
     Args:
         scores: names of metrics.
         settings: names of parameters.
+        headlines: see `update_view`.
     """
-    headline = next((name for name in HEADLINES if name in scores), None)
+    headline = next((name for name in headlines if name in scores), None)
     columns = [f"metrics.`{name}`" for name in scores[:MOST_SCORES]]
     columns += [f"params.`{name}`" for name in settings[:MOST_SETTINGS]]
     return {
         "searchFilter": ONLY_EVALUATIONS,
         "orderByKey": f"metrics.`{headline}`" if headline else "attributes.start_time",
-        "orderByAsc": HEADLINES[headline] if headline else False,
+        "orderByAsc": headline is not None and headlines[headline] == "lower",
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],

@@ -26,8 +26,8 @@ BETTER = {
 }
 # node: (kind, label, error between 0 and 1, NFE)
 MODELS: dict[str, tuple[str, str, float, int | None]] = {
-    "flow": ("flow", "Flow, control to perturbed", 0.10, 50),
-    "population": ("flow", "Flow, noise to cells", 0.16, 50),
+    "flow": ("teacher", "Flow, control to perturbed", 0.10, 50),
+    "population": ("teacher", "Flow, noise to cells", 0.16, 50),
     "onestep": ("student", "One-step student", 0.11, 1),
     "joint": ("joint", "Joint training", 0.13, 50),
     "vae": ("stage1", "Autoencoder of counts", math.nan, None),
@@ -92,7 +92,10 @@ def evaluation(
             for metric in metrics
         },
         "protocol": {"split": "test", "fold": fold or None, "samples": 1000}
-        | {"cells": 100 + 50 * len(fold), "estimand": "population" if kind == "flow" else "edit"},
+        | {
+            "cells": 100 + 50 * len(fold),
+            "estimand": "population" if kind == "teacher" else "edit",
+        },
         "nfe": nfe,
         "latency_ms": None if nfe is None else 0.02 * nfe,
         "seconds": None if nfe is None else 0.5 * nfe,

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 from weir.engines.dvc.stages import Stages, is_params, resolve, settings
 from weir.errors import UserError
+from weir.pipeline.layout import CODE
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
 PLAN = "plan"
-CODE = "results/code.json"
 STALE = Path(".weir/stale")
 REASONS = (
     "never-run",

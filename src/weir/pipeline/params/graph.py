@@ -14,25 +14,12 @@ from weir.pipeline.params.problems import invalid, problem
 from weir.pipeline.params.yaml_file import read_yaml, shown
 from weir.settings.base import Config, NodeName
 from weir.settings.nodes import Report
+from weir.stage_table import OF_RUNS, SECTIONS, STAGES
 from weir.tasks import TASKS, part
 
-SECTIONS = (
-    "datasets",
-    "stage1",
-    "stage2",
-    "joint",
-    "teacher",
-    "distill",
-    "baseline",
-    "evaluate",
-    "report",
-)
-"""Sections of params.yaml, upstream first: a node names nodes of earlier sections only, so the
-graph has no cycles."""
-
 UPSTREAM_FIELDS = {"dataset": "datasets", "stage1": "stage1", "teacher": "teacher", "model": None}
-"""Fields that name another node, and its section; `model` spells the section itself.
-Of a stage1, stage2 or joint node `model` is the architecture."""
+"""Fields that name another node, and its section; `model` spells the section itself, unless it is
+the node's own architecture."""
 
 
 @dataclass(frozen=True)
@@ -181,8 +168,8 @@ def _node(path: Path, section: str, name: Any, settings: Any, nodes: dict[str, N
         )
     elif section == "report":
         upstream = tuple(ref for ref, node in nodes.items() if node.section == "evaluate")
-    seeded = section not in ("datasets", "report") and getattr(config, "seeded", True)
-    if section in ("teacher", "distill", "evaluate"):
+    seeded = section in OF_RUNS and getattr(config, "seeded", True)
+    if section in OF_RUNS and STAGES[section].inherits:
         seeded = nodes[upstream[0]].seeded
     dataset = ""
     folds: tuple[str, ...] = ()
@@ -198,14 +185,12 @@ def _node(path: Path, section: str, name: Any, settings: Any, nodes: dict[str, N
 def _upstream(
     path: Path, section: str, name: str, settings: dict[str, Any], nodes: dict[str, Node]
 ) -> tuple[str, ...]:
-    if section in ("datasets", "report"):
+    if section not in OF_RUNS:
         return ()
     refs = []
     for field, target in UPSTREAM_FIELDS.items():
         value = settings.get(field)
-        if not isinstance(value, str) or (
-            field == "model" and section in ("stage1", "stage2", "joint")
-        ):
+        if not isinstance(value, str) or (field == "model" and STAGES[section].architecture):
             continue
         ref = value if target is None else f"{target}/{value}"
         refs.append(_exists(path, [section, name, field], ref, nodes))

@@ -19,7 +19,6 @@ from weir.report.entries import Entry, definitions, featured, ranked, summarise
 MARKERS = {
     "student": "D",
     "teacher": "o",
-    "flow": "o",
     "joint": "s",
     "ensemble": "P",
     "head": "v",

@@ -88,7 +88,7 @@ def teacher_of(student: Entry, rows: Sequence[Entry], plan: PlanGraph) -> Entry 
     candidates = [
         row
         for row in rows
-        if row.kind in ("teacher", "flow", "joint")
+        if row.kind in ("teacher", "joint")
         and any(model in origins for model in plan.nearest_parents(f"evaluate/{row.node}"))
     ]
     return max(candidates, key=lambda row: (row.nfe or 0, row.node), default=None)

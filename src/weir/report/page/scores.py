@@ -11,9 +11,6 @@ from weir.artifacts.evaluation import Evaluation
 from weir.errors import WeirError
 from weir.report.entries import Entry, entries
 
-KIND_IN_SCORES = {"flow": "teacher"}
-"""A sampled flow is what students are measured against: the documents call it the teacher."""
-
 
 def scores(
     evaluations: Sequence[Evaluation],
@@ -74,7 +71,7 @@ def _model(row: Entry) -> dict[str, Any]:
     metrics = dict.fromkeys(metric for run in row.runs for metric in run.metrics)
     return {
         "name": row.node,
-        "kind": KIND_IN_SCORES.get(row.kind, row.kind),
+        "kind": row.kind,
         "nfe": row.nfe,
         "seeds": row.seeds,
         "folds": max(len(row.folds), 1),

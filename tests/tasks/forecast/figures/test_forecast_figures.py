@@ -55,7 +55,7 @@ def tables() -> dict[str, pd.DataFrame]:
 
 def evaluation(
     node: str = "flow",
-    kind: str = "flow",
+    kind: str = "teacher",
     seed: int = 0,
     crps: float = 0.3,
     made: dict[str, pd.DataFrame] | None = None,
@@ -105,8 +105,8 @@ def test_an_absent_table_takes_only_its_own_figure_away(absent: str) -> None:
 def test_the_best_model_of_each_kind_gets_a_tab_of_fans() -> None:
     found = figures(
         [
-            evaluation("worse", "flow", crps=0.4),
-            evaluation("better", "flow", crps=0.3),
+            evaluation("worse", "teacher", crps=0.4),
+            evaluation("better", "teacher", crps=0.3),
             evaluation("fast", "student", crps=0.31),
             evaluation("truth", "ceiling", crps=0.1),
         ]
