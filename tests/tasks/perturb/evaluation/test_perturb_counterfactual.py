@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from weir.artifacts.raw_folder import RawFolder
 from weir.errors import UserError
-from weir.stages.fetch import write_source
 from weir.tasks.perturb.baselines import Oracle, SplitHalf, build
 from weir.tasks.perturb.data.load import PerturbData, load
 from weir.tasks.perturb.evaluation.evaluate import evaluate
@@ -40,7 +40,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> PerturbData:
     raw, output = folder / "raw", folder / "tiny"
     raw.mkdir()
     output.mkdir()
-    write_source(raw, "simulator", simulate(Simulation.model_validate(settings), raw))
+    RawFolder.record(raw, "simulator", simulate(Simulation.model_validate(settings), raw))
     config = {
         "task": "perturb",
         "source": {"simulator": settings},

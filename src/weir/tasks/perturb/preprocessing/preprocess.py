@@ -8,7 +8,6 @@ A processed folder, written: counts piece by piece, then what describes them.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 import torch
 from scipy import sparse
 
+from weir.artifacts.raw_folder import RawFolder
 from weir.errors import UserError
 from weir.tasks.perturb.data.cells import DATA, INDICES, INDPTR
 from weir.tasks.perturb.data.load import CELLS, NICHE, digest
@@ -128,7 +128,8 @@ def preprocess(config: PerturbDataset, raw: Path, output: Path) -> None:
     Raises:
         UserError: the cells are not usable as `config` describes them; one line.
     """
-    file, sha256 = _raw_file(raw)
+    source = RawFolder.read(raw).main
+    file = raw / source.name
     with open_cells(file, config) as cells:
         labels = read_labels(cells, config)
         check_positions(cells, labels, config)
@@ -187,7 +188,7 @@ def preprocess(config: PerturbDataset, raw: Path, output: Path) -> None:
         simulated=(raw / LAW[0]).exists(),
         cells={name: int((part == i).sum()) for i, name in enumerate(PARTS)},
         repairs=(*labels.repairs, *chosen.repairs),
-        source_sha256=sha256,
+        source_sha256=source.sha256,
         digest="",
         reading=Reading(
             config.layer, config.genes.name, config.obs.model_dump(), config.neighbours
@@ -198,16 +199,6 @@ def preprocess(config: PerturbDataset, raw: Path, output: Path) -> None:
     if schema.simulated:
         for name in LAW:
             shutil.copyfile(raw / name, output / name)
-
-
-def _raw_file(raw: Path) -> tuple[Path, str]:
-    """The `.h5ad` of a raw folder, the first file of its `source.json`, and its SHA-256."""
-    file = raw / "source.json"
-    try:
-        first = json.loads(file.read_bytes())["files"][0]
-        return raw / first["name"], first["sha256"]
-    except (OSError, ValueError, LookupError, TypeError):
-        raise UserError(f"{file} is missing or damaged; rerun weir fetch") from None
 
 
 def _drop_unseen(

@@ -1,0 +1,186 @@
+"""Descriptions of artifacts as data: what is checked, and what docs/artifacts.md says."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from weir.errors import UserError, WeirError
+
+T = TypeVar("T")
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "whole number": (int,),
+    "number": (int, float),
+    "list": (list, tuple),
+    "mapping": (Mapping,),
+    "null": (type(None),),
+}
+"""Kinds of JSON values; a field's kind is one of these, or several joined by "or"."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A key of a JSON file or a column of a table.
+
+    Attributes:
+        name: key or column.
+        kind: of a key see `KINDS`; of a column its dtype.
+        meaning: in words.
+        required: whether it must be there.
+    """
+
+    name: str
+    kind: str
+    meaning: str
+    required: bool = True
+
+    def problem(self, document: Mapping[str, Any]) -> str | None:
+        """What is wrong with this key of a document, None if nothing is."""
+        if self.name not in document:
+            return f"lacks {self.name}" if self.required else None
+        value = document[self.name]
+        kinds = tuple(kind for name in self.kind.split(" or ") for kind in KINDS[name])
+        # True and False are numbers to Python alone.
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            return f"{self.name} is {json.dumps(value, default=str)[:60]}, not {self.kind}"
+        return None
+
+
+@dataclass(frozen=True)
+class Array:
+    """A `.npy` file.
+
+    Attributes:
+        name: of the file, without its suffix.
+        dtype: of its values.
+        axes: their names; a last one with a star stands for any number of axes.
+        meaning: in words.
+        required: whether it must be there.
+    """
+
+    name: str
+    dtype: str
+    axes: tuple[str, ...]
+    meaning: str
+    required: bool = True
+
+    @property
+    def file(self) -> str:
+        """Name of the file."""
+        return f"{self.name}.npy"
+
+    @property
+    def shape(self) -> str:
+        """The axes as documents write them."""
+        return f"[{', '.join(self.axes)}]"
+
+    def problem(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> str | None:
+        """What is wrong with an array of this dtype and shape, None if nothing is."""
+        if dtype != np.dtype(self.dtype):
+            return f"dtype is {dtype}, not {self.dtype}"
+        fixed = sum(not axis.startswith("*") for axis in self.axes)
+        if len(shape) < fixed or (len(shape) > fixed and fixed == len(self.axes)):
+            return f"shape is {list(shape)}, not {self.shape}"
+        return None
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of an artifact.
+
+    Attributes:
+        name: of the file, or a pattern.
+        meaning: in words.
+        fields: its keys or columns.
+        format: what follows the name in the document, such as dtype and shape of an array.
+    """
+
+    name: str
+    meaning: str
+    fields: tuple[Field, ...] = ()
+    format: str = ""
+
+    @staticmethod
+    def of(array: Array) -> File:
+        """The file of an array."""
+        return File(array.file, array.meaning, format=f"{array.dtype} `{array.shape}`")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a stage leaves: a folder with files.
+
+    Attributes:
+        title: heading in the document.
+        place: path below the repository.
+        meaning: in words, with the stages that write and read it.
+        module: that checks it.
+        files: of the folder.
+    """
+
+    title: str
+    place: str
+    meaning: str
+    module: str
+    files: tuple[File, ...]
+
+
+def fields_of(model: type) -> tuple[Field, ...]:
+    """The fields of a dataclass with the meanings of its docstring's `Attributes`."""
+    text = inspect.getdoc(model) or ""
+    block = text.partition("Attributes:\n")[2]
+    found = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", block, re.MULTILINE)
+    meanings = {name: " ".join(meaning.split()) for name, meaning in found}
+    return tuple(
+        Field(
+            field.name,
+            str(field.type),
+            meanings.get(field.name, ""),
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
+        )
+        for field in dataclasses.fields(model)
+    )
+
+
+def read_typed(model: type[T], file: Path, advice: str) -> T:
+    """The dataclass `model` of a JSON file.
+
+    Raises:
+        UserError: the file is missing or damaged; `advice` says what to do.
+    """
+    try:
+        return TypeAdapter(model).validate_json(file.read_bytes())
+    except OSError:
+        raise UserError(f"{file} cannot be read; {advice}") from None
+    except ValidationError as error:
+        raise UserError(f"{file} is damaged ({_first(error)}); {advice}") from None
+
+
+def check_typed(model: type, file: Path, text: str) -> None:
+    """Refuse to write what could not be read.
+
+    Raises:
+        WeirError: the JSON `text` of `file` is not that of the dataclass `model`.
+    """
+    try:
+        TypeAdapter(model).validate_json(text)
+    except ValidationError as error:
+        raise WeirError(f"{file} would be damaged ({_first(error)})") from None
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    message = first["msg"].splitlines()[0]
+    return f"{where}: {message}" if where else message
