@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 from meds import code_metadata_filepath, data_subdirectory
 
 from weir.artifacts.raw_folder import NAME_FIRST, RawFolder
+from weir.artifacts.schema_file import Repair
 from weir.errors import UserError
 from weir.tasks.clinical.data.load import COLUMNS, RECORDS, STATIC, digest, subgroup_column
-from weir.tasks.clinical.data.schema import LAW, PARTS, Repair, Schema
+from weir.tasks.clinical.data.schema import LAW, PARTS, Schema
 from weir.tasks.clinical.preprocessing.event_files import Spill
 from weir.tasks.clinical.preprocessing.labels import Labels, check_parts, read_labels
 from weir.tasks.clinical.preprocessing.meds import MedsReader, Names, Zones, shards_among

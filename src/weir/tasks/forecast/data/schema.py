@@ -8,30 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from weir.artifacts.schema_file import SchemaFile
+from weir.artifacts.schema_file import ColumnRepair, SchemaFile
 
 Part = Literal["train", "validation", "test"]
 
 TRUTH = "truth.json"
 """The law of a simulated series, in its raw and processed folders."""
-
-
-@dataclass(frozen=True)
-class Repair:
-    """A change that preprocessing made to the raw table.
-
-    Attributes:
-        kind: what was done: `left out`, `utc`, `sorted`, `duplicates`, `sentinels`, `filled`,
-            `dropped`.
-        count: rows or cells changed.
-        detail: how, in words.
-        columns: columns concerned; empty for whole rows.
-    """
-
-    kind: str
-    count: int
-    detail: str
-    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +71,7 @@ class Schema(SchemaFile):
     first_time: str
     splits: dict[Part, tuple[int, int]]
     scaler: Scaler
-    repairs: tuple[Repair, ...]
+    repairs: tuple[ColumnRepair, ...]
     source_sha256: str
     digest: str
     simulated: bool

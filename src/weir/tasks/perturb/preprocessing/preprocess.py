@@ -22,11 +22,12 @@ import torch
 from scipy import sparse
 
 from weir.artifacts.raw_folder import RawFolder
+from weir.artifacts.schema_file import ColumnRepair
 from weir.errors import UserError
 from weir.tasks.perturb.data.cells import DATA, INDICES, INDPTR
 from weir.tasks.perturb.data.load import CELLS, NICHE, digest
 from weir.tasks.perturb.data.pca import Pca
-from weir.tasks.perturb.data.schema import LAW, PARTS, Context, LibraryLaw, Reading, Repair, Schema
+from weir.tasks.perturb.data.schema import LAW, PARTS, Context, LibraryLaw, Reading, Schema
 from weir.tasks.perturb.preprocessing.checks import Totals, check_positions, count_totals, drop_poor
 from weir.tasks.perturb.preprocessing.genes import choose_genes, fit_components, niche_features
 from weir.tasks.perturb.preprocessing.labels import Labels, read_labels
@@ -215,7 +216,7 @@ def _drop_unseen(
                 "can be learnt of it; fix `held_out`"
             )
         labels.repairs.append(
-            Repair("unseen", int(new.sum()), f"only in held-out cells: {', '.join(names)}")
+            ColumnRepair("unseen", int(new.sum()), f"only in held-out cells: {', '.join(names)}")
         )
         labels.keep(~new)
         context, part = context[~new], part[~new]
