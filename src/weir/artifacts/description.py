@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -50,6 +50,8 @@ class Field:
         if self.name not in document:
             return f"lacks {self.name}" if self.required else None
         value = document[self.name]
+        if value is None and not self.required:
+            return None
         kinds = tuple(kind for name in self.kind.split(" or ") for kind in KINDS[name])
         # True and False are numbers to Python alone.
         if isinstance(value, bool) or not isinstance(value, kinds):
@@ -136,21 +138,53 @@ class Artifact:
     files: tuple[File, ...]
 
 
-def fields_of(model: type) -> tuple[Field, ...]:
-    """The fields of a dataclass with the meanings of its docstring's `Attributes`."""
+def fields_of(model: type, prefix: str = "") -> tuple[Field, ...]:
+    """The fields of a dataclass with the meanings of its docstring's `Attributes`.
+
+    Those of dataclasses within it follow, `outer.inner` or, in lists, `outer[].inner`.
+
+    Args:
+        model: the dataclass.
+        prefix: of the names.
+    """
     text = inspect.getdoc(model) or ""
     block = text.partition("Attributes:\n")[2]
-    found = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", block, re.MULTILINE)
-    meanings = {name: " ".join(meaning.split()) for name, meaning in found}
-    return tuple(
-        Field(
-            field.name,
-            str(field.type),
-            meanings.get(field.name, ""),
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
-        )
-        for field in dataclasses.fields(model)
-    )
+    entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", block, re.MULTILINE)
+    meanings = {
+        name: re.sub(r"(?<!\.)\.$", "", " ".join(meaning.split())) for name, meaning in entries
+    }
+    hints = get_type_hints(model)
+    found: list[Field] = []
+    for field in dataclasses.fields(model):
+        hint = hints[field.name]
+        name = f"{prefix}{field.name}"
+        required = field.default is field.default_factory is dataclasses.MISSING
+        found.append(Field(name, _words(hint), meanings.get(field.name, ""), required))
+        for inner in (hint, *get_args(hint)):
+            if dataclasses.is_dataclass(inner) and isinstance(inner, type) and inner is not model:
+                many = "[]" if get_origin(hint) is tuple else ""
+                found += fields_of(inner, f"{name}{many}.")
+    return tuple(found)
+
+
+def _words(hint: Any) -> str:
+    """A type as documents name it."""
+    named = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    arguments = [_words(one) for one in get_args(hint) if one is not ...]
+    if hint in named:
+        return named[hint]
+    if hint in (type(None), None):
+        return "null"
+    if hint is Any:
+        return "any"
+    if get_origin(hint) is Literal:
+        return " or ".join(str(one) for one in get_args(hint))
+    if get_origin(hint) in (tuple, list):
+        pair = get_origin(hint) is tuple and ... not in get_args(hint)
+        return f"pair of {arguments[0]}" if pair else f"list of {arguments[0]}"
+    if get_origin(hint) is dict:
+        return f"mapping to {arguments[1]}"
+    return " or ".join(arguments) if arguments else "mapping"
 
 
 def read_typed(model: type[T], file: Path, advice: str) -> T:

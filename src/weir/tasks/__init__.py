@@ -13,7 +13,7 @@ needs and an edit of one part reruns only the stages built on it:
 | `stage1`, `stage2`, `joint` | `build(card)`, `prepare(model, config, items, ...)`, `objective` |
 | `student` | `build(card)`, `start(config, teacher)`: a student before training |
 | `baseline` | `build(card)`, `built_on(card)`, `fit(model, config, data, below, ...)` |
-| `evaluation` | `evaluate(model, data, config, details, ...)` |
+| `evaluation` | `evaluate(model, data, config, ...)`: a `Scored` |
 | `figures` | `HEADLINE` or `FAMILIES`, `figures(evaluations)` |
 
 `stage1.objective` is None for a model that `prepare` completes, which is then not trained. A task

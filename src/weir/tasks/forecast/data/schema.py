@@ -18,7 +18,12 @@ TRUTH = "truth.json"
 
 @dataclass(frozen=True)
 class Scaler:
-    """Mean and standard deviation (population) of each variable over the training rows."""
+    """Mean and standard deviation (population) of each variable over the training rows.
+
+    Attributes:
+        mean: of each variable.
+        std: of each variable.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]

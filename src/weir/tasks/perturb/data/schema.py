@@ -47,7 +47,12 @@ class Context:
 
 @dataclass(frozen=True)
 class LibraryLaw:
-    """Mean and standard deviation (population) of the training cells' natural log library."""
+    """Mean and standard deviation (population) of the training cells' natural log library.
+
+    Attributes:
+        mean: of the logarithms.
+        sd: of the logarithms.
+    """
 
     mean: float
     sd: float
