@@ -25,10 +25,10 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from weir.artifacts.model_folder import ModelCard
+from weir.artifacts.raw_folder import RawFolder
 from weir.metrics.distances import energy_distance
 from weir.metrics.perturbation import correlation
 from weir.settings.training import Training
-from weir.stages.fetch import write_source
 from weir.stages.restore import restore
 from weir.tasks.perturb.data.cells import CellSet
 from weir.tasks.perturb.data.load import PerturbData, load
@@ -98,7 +98,7 @@ def tissue(folder: Path) -> PerturbData:
     raw, output = folder / "raw", folder / "tissue"
     raw.mkdir()
     output.mkdir()
-    write_source(raw, "simulator", simulate(TISSUE, raw))
+    RawFolder.record(raw, "simulator", simulate(TISSUE, raw))
     config = {
         "task": "perturb",
         "source": {"simulator": TISSUE.model_dump()},

@@ -102,7 +102,7 @@ BAD = {
     "samples cut short": (
         "distill regression --seed 0",
         cut("results/teacher/flow-s0/output.npy"),
-        "is no whole teacher folder",
+        "output.npy is damaged",
     ),
     "series cut short": (
         "stage1 net --seed 0",

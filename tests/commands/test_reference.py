@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from weir.commands.reference import reference, section_models, write_reference
+from weir.commands.reference import artifacts, reference, section_models, write_reference
 from weir.errors import UserError
 from weir.pipeline.params.graph import load_params
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_schema_reference_and_picture_are_in_step() -> None:
+def test_schema_references_and_picture_are_in_step() -> None:
     """Where this fails: `weir params schema`."""
     write_reference(ROOT, check=True)
 
@@ -61,6 +61,15 @@ def test_every_setting_is_described() -> None:
         for model in models.values():
             for name, field in model.model_fields.items():
                 assert field.description, f"{model.__name__}.{name}"
+
+
+def test_every_artifact_is_described_to_its_last_key() -> None:
+    text = artifacts()
+    assert text.count("\n## ") == 8
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) > 100 and not [row for row in rows if row.endswith("|  |")]
+    assert "| `files[].sha256` | text | of its content |" in rows
+    assert "| `knots.npy` | float32 `[condition, draw, knot, *event]`: states between" in text
 
 
 def test_a_block_shows_its_own_defaults() -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from weir.artifacts.evaluation import KINDS, Evaluation, parse_evaluation
+from weir.artifacts.evaluation import KINDS, Cost, Evaluation, parse_evaluation
 from weir.report.drawing.figure import Figure
 from weir.report.drawing.theme import COLOURS
 from weir.report.entries import definitions, entries
@@ -84,8 +84,8 @@ def test_each_family_has_its_own_protocol_and_cost() -> None:
         run("flow", "teacher", {"bins": 8}, crps=0.2),
     ]
     own = {
-        "Risk": {"protocol": {"records": 10}, "nfe": 1, "latency_ms": 2.0, "seconds": 1.0},
-        "Filling in": {"protocol": {"bins": 8}, "nfe": 4, "latency_ms": 6.0, "seconds": 3.0},
+        "Risk": Cost({"records": 10}, nfe=1, latency_ms=2.0, seconds=1.0),
+        "Filling in": Cost({"bins": 8}, nfe=4, latency_ms=6.0, seconds=3.0),
     }
     runs[0] = replace(runs[0], families=own)
     rows = entries(runs)

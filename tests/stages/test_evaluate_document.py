@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import pandas as pd
 import pytest
 from torch import nn
 
+from weir.artifacts.evaluation import Cost, Definition, Scored
 from weir.artifacts.model_folder import ModelCard
 from weir.artifacts.stage_paths import StagePaths
 from weir.errors import UserError, WeirError
@@ -20,17 +25,28 @@ STAGE1 = ModelCard("stage1", "net", 5, "cells", "mice-f2", {"dataset": "mice"}, 
 BASELINE = ModelCard(
     "baseline", "copula", 5, "cells", "mice-f2", {"dataset": None}, {"fold": "roe"}, vars(STAGE1)
 )
+SCORED = Scored(
+    headline="crps",
+    metrics={"crps": 0.5},
+    definitions={"crps": Definition("CRPS", "of it", "none", "lower")},
+    protocol={"split": "test"},
+    nfe=3,
+    latency_ms=1.5,
+    seconds=2.0,
+    curve=pd.DataFrame({"x": [1]}),
+    quality_curve=[{"steps": 1, "nfe": None, "crps": 0.7}],
+    tables={"table": pd.DataFrame({"x": [1]})},
+    files={"note.txt": lambda file: file.write_text("x")},
+)
 
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Evaluate a baseline with a task that writes the files named."""
+    """Evaluate a baseline with a task that finds `SCORED`, but for what is changed."""
 
-    def call(key: str, card: ModelCard = BASELINE, files: tuple[str, ...] = ("curve.csv",)) -> dict:
-        def score(model, data, config, details: Path, *, seed: int, label: str) -> dict:
-            for name in files:
-                (details.parent / name).touch()
-            return {"metrics": {"crps": 0.5}, "headline": "crps"}
+    def call(key: str, card: ModelCard = BASELINE, **change: Any) -> dict[str, Any]:
+        def score(model, data, config, *, seed: int, label: str) -> Scored:
+            return replace(SCORED, **change)
 
         task = SimpleNamespace(
             load=lambda _: SimpleNamespace(to=lambda _: None), evaluate=score, CEILINGS=("oracle",)
@@ -63,7 +79,59 @@ def test_data_that_holds_no_group_out_has_no_fold(stage) -> None:
     assert stage("net-s5", card)["fold"] is None
 
 
-def test_a_task_that_writes_no_curve_is_at_fault(stage) -> None:
-    with pytest.raises(WeirError, match=r"task cells wrote no curve\.csv") as caught:
-        stage("copula-s5", files=())
-    assert not isinstance(caught.value, UserError)
+def test_what_a_task_found_is_written(stage, tmp_path: Path) -> None:
+    document = stage("copula-s5")
+    one = {"label": "CRPS", "definition": "of it", "scale": "none", "better": "lower"}
+    assert document == {
+        "name": "copula-s5",
+        "node": "copula",
+        "seed": 5,
+        "fold": "roe",
+        "task": "cells",
+        "dataset": "mice",
+        "kind": "baseline",
+        "label": "copula",
+        "model": "baseline/copula",
+        "headline": "crps",
+        "metrics": {"crps": 0.5},
+        "definitions": {"crps": one},
+        "protocol": {"split": "test"},
+        "nfe": 3,
+        "latency_ms": 1.5,
+        "seconds": 2.0,
+        "quality_curve": [{"steps": 1, "nfe": None, "crps": 0.7}],
+        "lineage": {
+            **BASELINE.lineage(),
+            "evaluate": Evaluate(model="baseline/copula").model_dump(mode="json"),
+        },
+    }
+    text = json.dumps(document, indent=1, sort_keys=True) + "\n"
+    assert (tmp_path / "out/details/evaluation.json").read_text() == text
+    assert json.loads((tmp_path / "out/metrics.json").read_text()) == {"crps": 0.5}
+    assert (tmp_path / "out/curve.csv").read_text() == "x\n1\n"
+    names = {path.name for path in (tmp_path / "out/details").iterdir()}
+    assert names == {"evaluation.json", "table.parquet", "note.txt"}
+
+
+def test_a_task_may_tell_the_kind_and_the_families(stage) -> None:
+    cost = {"protocol": {"split": "test"}, "nfe": 1, "latency_ms": 2.0, "seconds": 3.0}
+    document = stage("copula-s5", kind="head", families={"Risk": Cost(**cost)})
+    assert document["kind"] == "head" and document["families"] == {"Risk": cost}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"curve": pd.DataFrame()}, r"curve\.csv: the task's curve has no columns"),
+        ({"headline": "mse"}, r"evaluation\.json: headline is 'mse', which is no metric"),
+        ({"definitions": {}}, r"metrics without a definition: .*evaluation\.json: crps"),
+        ({"metrics": {"crps": math.nan}}, r"evaluation\.json: metrics: a number is NaN"),
+        ({"metrics": {"crps": "x"}}, r"evaluation\.json: metrics\.crps is 'x', not a number"),
+        ({"kind": "wizard"}, r"unknown kind 'wizard'"),
+        ({"nfe": 1.5}, r"evaluation\.json: nfe is 1\.5, not whole number or null"),
+    ],
+)
+def test_a_task_that_finds_what_cannot_be_is_at_fault(stage, change, message: str) -> None:
+    with pytest.raises(WeirError, match=message) as caught:
+        stage("copula-s5", **change)
+    assert not isinstance(caught.value, UserError) and "\n" not in str(caught.value)

@@ -7,11 +7,38 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from pydantic import TypeAdapter, ValidationError
-
-from weir.errors import UserError
+from weir.artifacts.description import check_typed, read_typed
 
 SCHEMA = "schema.json"
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A change that preprocessing made to the raw data, or a thing worth knowing of it.
+
+    Attributes:
+        kind: what was done, in a word or two: `left out`, `utc`, `duplicates`, `quality`, ...
+        count: rows, cells, events, pictures, ... concerned.
+        detail: how, in words.
+    """
+
+    kind: str
+    count: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class ColumnRepair(Repair):
+    """The same of data with columns, which the file then always lists.
+
+    Attributes:
+        kind: what was done, in a word or two.
+        count: rows, cells, genes, ... concerned.
+        detail: how, in words.
+        columns: columns concerned; empty for whole rows.
+    """
+
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -19,8 +46,14 @@ class SchemaFile:
     """Base of a frozen dataclass whose fields are the contents of `schema.json`."""
 
     def save(self, folder: Path) -> None:
-        """Write `schema.json` into a folder."""
-        (folder / SCHEMA).write_text(json.dumps(asdict(self), indent=1) + "\n")
+        """Write `schema.json` into a folder.
+
+        Raises:
+            WeirError: a field has another type than the dataclass says.
+        """
+        text = json.dumps(asdict(self), indent=1) + "\n"
+        check_typed(type(self), folder / SCHEMA, text)
+        (folder / SCHEMA).write_text(text)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -29,14 +62,4 @@ class SchemaFile:
         Raises:
             UserError: the file is missing or damaged.
         """
-        file = folder / SCHEMA
-        try:
-            return TypeAdapter(cls).validate_json(file.read_bytes())
-        except OSError:
-            raise UserError(f"{file} cannot be read; rerun weir preprocess") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UserError(
-                f"{file} is damaged ({where}: {first['msg']}); rerun weir preprocess"
-            ) from None
+        return read_typed(cls, folder / SCHEMA, "rerun weir preprocess")

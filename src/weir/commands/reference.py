@@ -1,4 +1,4 @@
-"""Files generated from the typed settings by `weir params schema`: schema, reference, graph."""
+"""Files generated from typed models by `weir params schema`: schema, settings, artifacts, graph."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from weir.artifacts.catalogue import AFTER, BEFORE, processed
+from weir.artifacts.description import Field
 from weir.errors import UserError
 from weir.files import write_atomically
 from weir.pipeline.params.graph import load_params
@@ -18,6 +20,7 @@ from weir.tasks import TASKS, part
 
 SCHEMA = "workflow/schemas/params.schema.json"
 REFERENCE = "docs/params.md"
+ARTIFACTS = "docs/artifacts.md"
 PICTURE, PICTURED = "docs/dag.svg", "config/quickstart.yaml"
 
 
@@ -87,6 +90,38 @@ def reference() -> str:
     return "\n".join(lines) + "\n"
 
 
+def artifacts() -> str:
+    """Every artifact as Markdown: files, keys or columns, types, meaning."""
+    own = [
+        processed(task, part(task, "data.schema").Schema, part(task, "data.description").FILES)
+        for task in TASKS
+    ]
+    lines = [
+        "# What stages leave for one another",
+        "",
+        "Generated from the descriptions in `src/weir/artifacts` by `weir params schema`; a test "
+        "keeps it in step.",
+        "Each is checked when it is written and when it is read: what is damaged is one line that "
+        "names file and field. Beside each lies `provenance.json`.",
+    ]
+    for artifact in (*BEFORE, *own, *AFTER):
+        lines += ["", f"## {artifact.title}", "", f"`{artifact.place}`, `{artifact.module}`"]
+        lines += ["", artifact.meaning, "", "| file | what |", "|---|---|"]
+        for file in artifact.files:
+            kind = f"{file.format}: " if file.format else ""
+            lines.append(f"| `{file.name}` | {kind}{file.meaning} |")
+        for file in artifact.files:
+            if file.fields:
+                lines += ["", f"`{file.name}`:", "", "| key | type | meaning |", "|---|---|---|"]
+                lines += [_row(field) for field in file.fields]
+    return "\n".join(lines) + "\n"
+
+
+def _row(field: Field) -> str:
+    kind = field.kind if field.required else f"{field.kind}, optional"
+    return f"| `{field.name}` | {kind} | {field.meaning} |"
+
+
 def picture(params: Path) -> str:
     """The graph of a params.yaml as SVG."""
     from weir.pipeline.runs import runs
@@ -108,7 +143,7 @@ def picture(params: Path) -> str:
 
 
 def write_reference(root: Path, *, check: bool = False) -> list[Path]:
-    """Write schema, reference and picture below `root`; with `check` only compare.
+    """Write schema, references and picture below `root`; with `check` only compare.
 
     Raises:
         UserError: `check`, and a file is out of step.
@@ -116,6 +151,7 @@ def write_reference(root: Path, *, check: bool = False) -> list[Path]:
     contents = {
         root / SCHEMA: json.dumps(schema(), indent=1, sort_keys=True) + "\n",
         root / REFERENCE: reference(),
+        root / ARTIFACTS: artifacts(),
         root / PICTURE: picture(root / PICTURED).rstrip("\n") + "\n",
     }
     for path, text in contents.items():

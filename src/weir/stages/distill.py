@@ -7,15 +7,13 @@ Fills `results/distill/<run>/` with the student's model folder.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from weir.artifacts.model_folder import read_card
+from weir.artifacts.teacher_folder import load_pairs
 from weir.distillation.consistency import ConsistencyObjective
 from weir.distillation.distributional import EnergyObjective, MatchMeanObjective
 from weir.distillation.meanflow import MeanFlowObjective
@@ -74,29 +72,6 @@ def run(
         paths,
         tracker,
     )
-
-
-def load_pairs(folder: Path, conditions: Any) -> tuple[PairSet, dict[str, Any]]:
-    """The stored pairs of a teacher folder, and the teacher's settings.
-
-    Raises:
-        UserError: the folder is not whole.
-    """
-    try:
-        card = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        items = torch.from_numpy(np.load(folder / "items.npy"))
-        output = torch.from_numpy(np.load(folder / "output.npy"))
-        if (folder / "knots.npy").exists():
-            knots = torch.from_numpy(np.load(folder / "knots.npy"))
-        else:
-            knots = output.new_empty(*output.shape[:2], 0, *output.shape[2:])
-        times = torch.tensor(card["times"])
-        pairs = PairSet(conditions, items, output, knots, times, card["seed"])
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{folder}: is no whole teacher folder ({error}); remove it and run its stage again"
-        ) from error
-    return pairs, card["teacher"]
 
 
 def divide(pairs: PairSet, config: Distill) -> tuple[PairSet, PairSet]:

@@ -7,14 +7,14 @@ Fills `results/evaluate/<run>/` with `metrics.json`, `curve.csv` and the folder 
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 
+from weir.artifacts.evaluation import Evaluation, save_evaluation
 from weir.artifacts.model_folder import ModelCard, read_card
-from weir.errors import WeirError
 from weir.stage_table import STAGES
 from weir.stages.restore import restore
 from weir.tasks import part
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from weir.settings.nodes import Evaluate
     from weir.tracking.tracker import Tracker
 
-CURVE = "curve.csv"
-"""Table that `dvc plots` draws; the task's config says how."""
-
 
 def run(
     config: Evaluate, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
@@ -35,48 +32,42 @@ def run(
     """Write `metrics.json`, `curve.csv` and the folder `details` with all a report needs.
 
     Raises:
-        WeirError: the task wrote no curve.
+        WeirError: what the task found is not whole.
     """
     folder = paths.inputs["upstream"]
     card = read_card(folder)
     data = part(task, "data.load").load(paths.inputs["data"]).to(default_device())
     model = restore(folder).to(default_device())
     tracker.log_params({**card.lineage(), "evaluate": config.model_dump(mode="json")})
-    details = paths.output / "details"
-    details.mkdir()
     torch.manual_seed(seed)
     label = f"evaluate {paths.key}"
-    result = part(task, "evaluation.evaluate").evaluate(
-        model, data, config, details, seed=seed, label=label
+    scored = part(task, "evaluation.evaluate").evaluate(model, data, config, seed=seed, label=label)
+    evaluation = Evaluation.of(
+        scored,
+        name=paths.key,
+        node=name,
+        seed=seed if paths.key.endswith(f"-s{seed}") else None,
+        fold=card.schema.get("fold"),
+        task=task,
+        dataset=dataset(card),
+        kind=kind(card),
+        label=config.label or name,
+        model=config.model,
+        lineage={**card.lineage(), "evaluate": config.model_dump(mode="json")},
     )
-    if not (paths.output / CURVE).exists():
-        raise WeirError(f"{label}: the evaluation of task {task} wrote no {CURVE}")
-    document = {
-        "name": paths.key,
-        "node": name,
-        "seed": seed if paths.key.endswith(f"-s{seed}") else None,
-        "fold": card.schema.get("fold"),
-        "task": task,
-        "dataset": dataset(card),
-        "kind": kind(card),
-        "label": config.label or name,
-        "model": config.model,
-        "lineage": {**card.lineage(), "evaluate": config.model_dump(mode="json")},
-        **result,
-    }
-    _write(details / "evaluation.json", document)
     if (history := folder / "history.csv").exists():
-        pd.read_csv(history).to_parquet(details / "losses.parquet", index=False)
-    _write(paths.output / "metrics.json", result["metrics"])
-    tracker.log_metrics(result["metrics"])
+        losses = {"losses": pd.read_csv(history)}
+        evaluation = replace(evaluation, tables={**scored.tables, **losses})
+    save_evaluation(paths.output, evaluation, scored)
+    tracker.log_metrics(scored.metrics)
     if card.section == "distill":
-        headline = result["headline"]
+        headline = scored.headline
         tracker.propose_champion(
             card.dataset,
             folder.relative_to(paths.root),
             headline,
-            result["metrics"][headline],
-            higher_is_better=result["definitions"][headline]["better"] == "higher",
+            scored.metrics[headline],
+            higher_is_better=scored.definitions[headline].better == "higher",
         )
 
 
@@ -94,8 +85,3 @@ def kind(card: ModelCard) -> str:
     ):
         return "ceiling"
     return STAGES[card.section].kind
-
-
-def _write(path: Any, content: Any) -> None:
-    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import time
 import zlib
@@ -22,8 +21,8 @@ import requests
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from weir.artifacts.raw_folder import RawFolder
 from weir.errors import UserError
-from weir.files import file_digest
 from weir.settings.source import Bundled, Files
 from weir.tasks import part
 
@@ -73,7 +72,7 @@ def run(
     else:
         origin = "simulator"
         names = part(config.task, "simulation.simulate").simulate(source.simulator, paths.output)
-    write_source(paths.output, origin, names)
+    RawFolder.record(paths.output, origin, names)
 
 
 def obtain(source: Files, name: str, sha256: str, target: Path) -> None:
@@ -125,20 +124,6 @@ def download(url: str, target: Path, hint: str = "", packed: bool = False) -> st
     raise UserError(
         f"{url}: no download after {ATTEMPTS} attempts ({problem}); check the network{hint}"
     )
-
-
-def write_source(folder: Path, origin: str, names: list[str]) -> None:
-    """Write `source.json`: origin, and name, SHA-256 and bytes of each raw file."""
-    files = [
-        {
-            "name": name,
-            "sha256": file_digest(folder / name),
-            "bytes": (folder / name).stat().st_size,
-        }
-        for name in names
-    ]
-    text = json.dumps({"origin": origin, "files": files}, indent=1)
-    (folder / "source.json").write_text(text + "\n")
 
 
 def _local(source: Files, name: str) -> Path | None:

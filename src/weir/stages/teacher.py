@@ -7,14 +7,12 @@ Fills `results/teacher/<run>/` with the samples, as `.npy` files.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from weir.artifacts.model_folder import read_card
+from weir.artifacts.teacher_folder import TeacherCard, TeacherWriter
 from weir.distillation.pairs import knot_times, sample_pairs
 from weir.errors import UserError
 from weir.flows.solvers import EVALUATIONS
@@ -32,11 +30,9 @@ if TYPE_CHECKING:
 def run(
     config: Teacher, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
 ) -> None:
-    """Integrate the flow from reproducible noise and write `output.npy`, `knots.npy`, `items.npy`.
+    """Integrate the flow from reproducible noise into a teacher folder.
 
-    Axes are `[condition, draw, *event]`, knots `[condition, draw, knot, *event]`; the noise is not
-    stored, since (seed, condition, draw) gives it again. A run that was killed goes on where it
-    was.
+    A run that was killed goes on where it was.
 
     Raises:
         UserError: the solver's steps are not fixed.
@@ -54,7 +50,7 @@ def run(
     items = torch.linspace(0, len(conditions) - 1, count).round().long()
     settings = config.model_dump(mode="json")
     tracker.log_params({**read_card(folder).lineage(), "teacher": settings})
-    store = _Store(paths.checkpoints, count, config, model.event)
+    store = TeacherWriter(paths.checkpoints, count, config.draws, config.knots, model.event)
     progress = Progress(f"teacher {name} seed {seed}", count, done=store.done, noun="condition")
     for pairs in sample_pairs(
         model,
@@ -69,56 +65,11 @@ def run(
         store.add(pairs.output, pairs.knots)
         progress.update(store.done)
     progress.close()
-    store.finish(paths.output)
-    np.save(paths.output / "items.npy", items.numpy())
-    card = {
-        "teacher": settings,
-        "seed": seed,
-        "times": knot_times(
-            config.steps, config.knots, model.step_times(config.steps, config.solver)
-        ).tolist(),
-        "model": f"{read_card(folder).section}/{read_card(folder).name}",
-    }
-    text = json.dumps(card, indent=1, sort_keys=True)
-    (paths.output / "config.json").write_text(text + "\n", encoding="utf-8")
+    times = knot_times(config.steps, config.knots, model.step_times(config.steps, config.solver))
+    card = read_card(folder)
+    store.finish(
+        paths.output,
+        items,
+        TeacherCard(settings, seed, tuple(times.tolist()), f"{card.section}/{card.name}"),
+    )
     tracker.log_metrics({"teacher/conditions": count, "teacher/samples": count * config.draws})
-
-
-class _Store:
-    """Arrays on disk that are filled from the front, and how far."""
-
-    def __init__(
-        self, folder: Path, conditions: int, config: Teacher, event: tuple[int, ...]
-    ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.record = folder / "done.json"
-        self.done = json.loads(self.record.read_text()) if self.record.exists() else 0
-        shapes = {
-            "output": (conditions, config.draws, *event),
-            "knots": (conditions, config.draws, config.knots, *event),
-        }
-        self.files = {name: folder / f"{name}.npy" for name in shapes}
-        self.arrays = {
-            name: np.lib.format.open_memmap(
-                self.files[name], "r+" if self.done else "w+", np.float32, shape
-            )
-            for name, shape in shapes.items()
-            if 0 not in shape
-        }
-
-    def add(self, output: torch.Tensor, knots: torch.Tensor) -> None:
-        """Append conditions; what is recorded as done is on disk."""
-        last = self.done + len(output)
-        for name, values in (("output", output), ("knots", knots)):
-            if name in self.arrays:
-                self.arrays[name][self.done : last] = values.numpy()
-                self.arrays[name].flush()
-        self.done = last
-        self.record.write_text(json.dumps(self.done))
-
-    def finish(self, output: Path) -> None:
-        """Move the arrays into the output folder."""
-        for name in list(self.arrays):
-            del self.arrays[name]
-            self.files[name].rename(output / f"{name}.npy")
-        self.record.unlink()

@@ -15,7 +15,7 @@ an edit of one part reruns only the stages that use it. `part(task, "flow.stage2
 | `flow.stage2`, `flow.joint` | `objective(config, model)` |
 | `flow.student` | `build(card)`, `start(config, teacher)`: a student before training |
 | `baselines.baseline` | `build(card)`, `built_on(card)`, `fit(model, config, data, below, ...)` |
-| `evaluation.evaluate` | `evaluate(model, data, config, details, ...)` |
+| `evaluation.evaluate` | `evaluate(model, data, config, ...)`: a `Scored` |
 | `figures.figures` | `HEADLINE` or `FAMILIES`, `figures(evaluations)` |
 
 `representation.stage1.objective` is None for a model that `prepare` completes, which is then not

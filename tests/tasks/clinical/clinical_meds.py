@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from weir.artifacts.raw_folder import RawFolder
 from weir.tasks.clinical.data.load import ClinicalData, load
 from weir.tasks.clinical.preprocessing.preprocess import preprocess
 from weir.tasks.clinical.settings.dataset import ClinicalDataset
@@ -103,8 +103,7 @@ def run_preprocess(raw: Path, output: Path, **settings: Any) -> ClinicalData:
     names = sorted(
         str(f.relative_to(raw)) for f in raw.rglob("*") if f.is_file() and f.name != "source.json"
     )
-    files = [{"name": name, "sha256": "0" * 64} for name in names]
-    (raw / "source.json").write_text(json.dumps({"origin": "a test", "files": files}))
+    RawFolder.record(raw, "a test", names)
     source = {"path": str(raw), "sha256": dict.fromkeys(names, "0" * 64)}
     config = ClinicalDataset.model_validate(NODE | {"source": source} | settings)
     output.mkdir()

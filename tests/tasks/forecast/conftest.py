@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from weir.artifacts.raw_folder import RawFolder
 from weir.tasks.forecast.data.load import ForecastData, load
 from weir.tasks.forecast.preprocessing.preprocess import preprocess
 from weir.tasks.forecast.settings.dataset import ForecastDataset
@@ -50,10 +49,7 @@ def process(tmp_path: Path) -> Callable[..., ForecastData]:
             raw.to_parquet(folder / name)
         else:
             raw.to_csv(folder / name, index=False)
-        sha256 = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        (folder / "source.json").write_text(
-            json.dumps({"origin": name, "files": [{"name": name, "sha256": sha256}]})
-        )
+        RawFolder.record(folder, name, [name])
         preprocess(ForecastDataset.model_validate(SMALL | settings), folder, output)
         return load(output)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import json
 import struct
 import tarfile
 import zipfile
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from weir.artifacts.raw_folder import RawFolder
 from weir.tasks.image.data.load import ImageData, load
 from weir.tasks.image.preprocessing.preprocess import preprocess
 from weir.tasks.image.settings.dataset import ImageDataset
@@ -96,7 +96,7 @@ def process_files(tmp_path: Path, files: dict[str, bytes], **settings: Any) -> I
     raw, output = tmp_path / "raw", tmp_path / "processed" / "set"
     output.mkdir(parents=True, exist_ok=True)
     listed = put(raw, files)
-    (raw / "source.json").write_text(json.dumps({"origin": "here", "files": listed}))
+    RawFolder.record(raw, "here", list(files))
     node = {
         "task": "image",
         "source": {"path": str(raw), "sha256": {f["name"]: f["sha256"] for f in listed}},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 import torch
 from scipy import sparse
 
+from weir.artifacts.raw_folder import RawFolder
 from weir.tasks.perturb.data.load import PerturbData, load
 from weir.tasks.perturb.data.pca import Pca
 from weir.tasks.perturb.data.schema import CONTROL, PARTS, Condition, Context, LibraryLaw, Schema
@@ -150,8 +150,7 @@ def process(tmp_path: Path) -> Callable[..., PerturbData]:
             (folder / "cells.h5ad").write_bytes(raw)
         else:
             raw.copy().write_h5ad(folder / "cells.h5ad")
-        source = {"origin": "a test", "files": [{"name": "cells.h5ad", "sha256": "0" * 64}]}
-        (folder / "source.json").write_text(json.dumps(source))
+        RawFolder.record(folder, "a test", ["cells.h5ad"])
         obs = SMALL["obs"] | settings.pop("obs", {})
         preprocess(PerturbDataset.model_validate(SMALL | settings | {"obs": obs}), folder, output)
         return load(output)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from weir.artifacts.model_folder import ModelCard
+from weir.artifacts.raw_folder import RawFolder
 from weir.settings.training import Training
-from weir.stages.fetch import write_source
 from weir.tasks.perturb.data.load import PerturbData, load
 from weir.tasks.perturb.flow import stage2
 from weir.tasks.perturb.flow.cell_flow import CellFlow
@@ -30,7 +30,7 @@ def simulated_tissue(settings: Simulation, folder: Path) -> PerturbData:
     raw, output = folder / "raw", folder / "tissue"
     raw.mkdir()
     output.mkdir()
-    write_source(raw, "simulator", simulate(settings, raw))
+    RawFolder.record(raw, "simulator", simulate(settings, raw))
     config = {
         "task": "perturb",
         "source": {"simulator": settings.model_dump()},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from pathlib import Path
@@ -13,9 +12,9 @@ import pandas as pd
 import pytest
 import torch
 from clinical_models import stage1_model, stage1_settings
+from stored import stored
 from torch import nn
 
-from weir.artifacts.evaluation import parse_evaluation
 from weir.errors import UserError
 from weir.tasks.clinical.baselines import build
 from weir.tasks.clinical.data.load import ClinicalData, load
@@ -55,17 +54,12 @@ def run(
     model: nn.Module, data: ClinicalData, tmp_path: Path, ref: str, **change: Any
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
     """Evaluate as the stage does, and read what it wrote."""
-    details = tmp_path / "details"
-    details.mkdir()
     config = ClinicalEvaluate(
         **({"model": ref, "bootstrap": 20, "bins": 4, "min_positives": 2, "samples": 4} | change)
     )
-    found = evaluate(model.eval(), data, config, details, seed=0, label="it")
-    json.dumps(found, allow_nan=False)
+    found = stored(evaluate(model.eval(), data, config, seed=0, label="it"), tmp_path)
     assert (tmp_path / "curve.csv").read_text().startswith("predicted,observed")
-    document = {"name": "a", "node": "a", "task": "clinical", "dataset": "d", "kind": "stage1"}
-    tables = {file.stem: pd.read_parquet(file) for file in details.glob("*.parquet")}
-    parse_evaluation({**document, **found}, tables)
+    tables = {file.stem: pd.read_parquet(file) for file in tmp_path.glob("details/*.parquet")}
     return found, tables
 
 

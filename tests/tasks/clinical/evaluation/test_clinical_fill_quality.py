@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pandas as pd
 import pytest
 import torch
 from clinical_records import records
@@ -67,15 +64,15 @@ class Clairvoyant(nn.Module):
         return Imputation(record, place, hidden[record, place], mean, draws, count)
 
 
-def test_who_knows_everything_makes_no_error(tiny_clinical: ClinicalData, tmp_path: Path):
+def test_who_knows_everything_makes_no_error(tiny_clinical: ClinicalData):
     grid, codes = Grid(8, 24.0), len(tiny_clinical.schema.codes)
-    found = evaluate_fill(Clairvoyant(grid, codes), tiny_clinical, CONFIG, tmp_path, seed=0)
-    assert all(abs(v) < 1e-5 for k, v in found["metrics"].items() if k != "fill_coverage")
-    found = evaluate_fill(Clairvoyant(grid, codes, 0.5), tiny_clinical, CONFIG, tmp_path, seed=0)
+    found = evaluate_fill(Clairvoyant(grid, codes), tiny_clinical, CONFIG, seed=0)
+    assert all(abs(v) < 1e-5 for k, v in found.metrics.items() if k != "fill_coverage")
+    found = evaluate_fill(Clairvoyant(grid, codes, 0.5), tiny_clinical, CONFIG, seed=0)
     for name in ("forecast_rmse", "impute_rmse", "single_rmse", "fill_crps", "impute_crps"):
-        assert found["metrics"][name] == pytest.approx(0.5, abs=1e-5)
-    assert found["quality_curve"] == []
-    table = pd.read_parquet(tmp_path / "filled.parquet")
+        assert found.metrics[name] == pytest.approx(0.5, abs=1e-5)
+    assert not found.quality_curve
+    table = found.tables["filled"]
     # What is drawn is in clinical units: values of codes are about 50 with deviation 10.
     true = table[table["kind"] == "true"].sort_values(["record", "code", "hour"])
     middle = table[table["kind"] == "middle"].merge(true, on=["record", "code", "hour"])
@@ -85,16 +82,16 @@ def test_who_knows_everything_makes_no_error(tiny_clinical: ClinicalData, tmp_pa
 
 
 def test_means_by_hour_are_scored_against_what_they_miss(
-    tiny_clinical: ClinicalData, tmp_path: Path
+    tiny_clinical: ClinicalData,
 ):
     model = MeanByHour(len(tiny_clinical.schema.codes), 8)
     model.fit(tiny_clinical, 0)
-    found = evaluate_fill(model, tiny_clinical, CONFIG, tmp_path, seed=0)
+    found = evaluate_fill(model, tiny_clinical, CONFIG, seed=0)
     # Standardised values of deviation 1, hardly foreseen.
-    assert 0.8 < found["metrics"]["forecast_rmse"] < 1.3
-    assert 0.45 < found["metrics"]["fill_crps"] < 0.75
-    again = evaluate_fill(model, tiny_clinical, CONFIG, tmp_path, seed=0)
-    assert again["metrics"] == found["metrics"]
+    assert 0.8 < found.metrics["forecast_rmse"] < 1.3
+    assert 0.45 < found.metrics["fill_crps"] < 0.75
+    again = evaluate_fill(model, tiny_clinical, CONFIG, seed=0)
+    assert again.metrics == found.metrics
 
 
 def test_what_is_hidden_depends_on_the_seed_alone():
@@ -107,13 +104,13 @@ def test_what_is_hidden_depends_on_the_seed_alone():
     assert hidden_cells("forecast", 2, grid, 4, 3).tolist() == [[False] * 6 + [True] * 2] * 2
 
 
-def test_a_grid_longer_than_the_records_is_told(tiny_clinical: ClinicalData, tmp_path: Path):
+def test_a_grid_longer_than_the_records_is_told(tiny_clinical: ClinicalData):
     model = Clairvoyant(Grid(4, 400.0), len(tiny_clinical.schema.codes))
     with pytest.raises(UserError, match=r"grid\.hours"):
-        evaluate_fill(model, tiny_clinical, CONFIG, tmp_path, seed=0)
+        evaluate_fill(model, tiny_clinical, CONFIG, seed=0)
 
 
-def test_values_that_are_not_finite_are_an_error(tiny_clinical: ClinicalData, tmp_path: Path):
+def test_values_that_are_not_finite_are_an_error(tiny_clinical: ClinicalData):
     model = Clairvoyant(Grid(8, 24.0), len(tiny_clinical.schema.codes), float("nan"))
     with pytest.raises(WeirError, match="NaN"):
-        evaluate_fill(model, tiny_clinical, CONFIG, tmp_path, seed=0)
+        evaluate_fill(model, tiny_clinical, CONFIG, seed=0)

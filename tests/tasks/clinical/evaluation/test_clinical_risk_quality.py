@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
+from stored import stored
 from torch import nn
 
 from weir.errors import UserError, WeirError
@@ -59,9 +60,7 @@ def risks(logit: torch.Tensor, outcome: torch.Tensor) -> Risks:
 
 
 def run(model: nn.Module, data: ClinicalData, tmp_path: Path, **change: Any) -> dict[str, Any]:
-    details = tmp_path / "details"
-    details.mkdir()
-    return evaluate(model, data, settings(**change), details, seed=1, label="it")
+    return stored(evaluate(model, data, settings(**change), seed=1, label="it"), tmp_path)
 
 
 def test_scores_of_all_records(tiny_clinical: ClinicalData, tmp_path: Path) -> None:

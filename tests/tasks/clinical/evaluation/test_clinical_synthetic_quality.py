@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -54,26 +51,26 @@ def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("few_trees")
-def test_a_copier_is_useful_but_not_private(tiny_clinical: ClinicalData, tmp_path: Path):
+def test_a_copier_is_useful_but_not_private(tiny_clinical: ClinicalData):
     train = tiny_clinical.split("train")
-    whole = evaluate_synthetic(Copier(train), tiny_clinical, CONFIG, tmp_path, seed=0)
-    found = whole["metrics"]
-    assert whole["nfe"] == 3
+    whole = evaluate_synthetic(Copier(train), tiny_clinical, CONFIG, seed=0)
+    found = whole.metrics
+    assert whole.nfe == 3
     assert found["privacy"] == 0.0
     assert found["privacy_close"] == 1.0
     assert abs(found["tstr_gap"]) < 0.2
     assert found["tstr_auroc"] > 0.6
     assert found["code_gap"] < 0.1
-    table = pd.read_parquet(tmp_path / "synthetic_codes.parquet")
+    table = whole.tables["synthetic_codes"]
     assert (table["real_share"] - table["share"]).abs().max() < 0.2
-    values = pd.read_parquet(tmp_path / "synthetic_values.parquet")
+    values = whole.tables["synthetic_values"]
     assert (values["real"] - values["synthetic"]).abs().max() < 10
 
 
 @pytest.mark.usefixtures("few_trees")
-def test_new_patients_of_the_same_law_are_private(tiny_clinical: ClinicalData, tmp_path: Path):
+def test_new_patients_of_the_same_law_are_private(tiny_clinical: ClinicalData):
     unseen = tiny_clinical.split("validation")
-    found = evaluate_synthetic(Copier(unseen), tiny_clinical, CONFIG, tmp_path, seed=0)["metrics"]
+    found = evaluate_synthetic(Copier(unseen), tiny_clinical, CONFIG, seed=0).metrics
     assert 0.8 < found["privacy"] < 1.25
     assert found["privacy_close"] < 0.25
 
@@ -113,11 +110,11 @@ def test_rounding_errors_of_a_constant_are_no_distance():
 
 
 @pytest.mark.usefixtures("few_trees")
-def test_training_on_several_cohorts_is_averaged(tiny_clinical: ClinicalData, tmp_path: Path):
+def test_training_on_several_cohorts_is_averaged(tiny_clinical: ClinicalData):
     def scores(cohorts: int, seed: int) -> dict[str, float]:
         config = ClinicalEvaluate(model="stage2/any", cohorts=cohorts)
         model = Copier(tiny_clinical.split("train"), shift=0.5)
-        return evaluate_synthetic(model, tiny_clinical, config, tmp_path, seed=seed)["metrics"]
+        return evaluate_synthetic(model, tiny_clinical, config, seed=seed).metrics
 
     first, second, both = scores(1, 0), scores(1, 1), scores(2, 0)
     assert first["tstr_auroc"] != second["tstr_auroc"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pandas as pd
 import pytest
 from clinical_flow import small_flow
 
@@ -22,33 +21,30 @@ from weir.tasks.clinical.settings.scoring import ClinicalEvaluate
 
 
 @pytest.fixture(scope="module")
-def made(tiny_clinical: ClinicalData, tmp_path_factory: pytest.TempPathFactory) -> list[Evaluation]:
+def made(tiny_clinical: ClinicalData) -> list[Evaluation]:
     """A flow and a baseline, evaluated."""
     flow = small_flow(tiny_clinical)
     last = LastValue(len(tiny_clinical.schema.codes), 8)
     last.fit(tiny_clinical, 0)
     found = []
     for name, kind, model in (("flow", "teacher", flow), ("last", "baseline", last)):
-        details = tmp_path_factory.mktemp(name)
         config = ClinicalEvaluate(model=f"stage2/{name}", samples=4, steps=1)
-        parts = [evaluate_fill(model, tiny_clinical, config, details, seed=0)]
+        parts = [evaluate_fill(model, tiny_clinical, config, seed=0)]
         if kind == "teacher":
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(synthetic_quality, "Boosting", lambda: Boosting(trees=5))
                 patch.setattr(synthetic_quality, "TREES", 5)
                 parts.append(
-                    synthetic_quality.evaluate_synthetic(
-                        model, tiny_clinical, config, details, seed=0
-                    )
+                    synthetic_quality.evaluate_synthetic(model, tiny_clinical, config, seed=0)
                 )
-        metrics = {key: value for part in parts for key, value in part["metrics"].items()}
+        metrics = {key: value for part in parts for key, value in part.metrics.items()}
         metrics = {key: value for key, value in metrics.items() if key in DEFINITIONS}
-        tables = {file.stem: pd.read_parquet(file) for file in details.glob("*.parquet")}
+        tables = {name: table for part in parts for name, table in part.tables.items()}
         document = {"node": name, "label": name, "task": "clinical", "dataset": "icu"}
         document |= {"name": name, "seed": 0, "kind": kind, "headline": "fill_crps"}
         document |= {
             "metrics": metrics,
-            "definitions": {key: DEFINITIONS[key]._asdict() for key in metrics},
+            "definitions": {key: DEFINITIONS[key].document() for key in metrics},
         }
         found.append(parse_evaluation(document, tables))
     return found

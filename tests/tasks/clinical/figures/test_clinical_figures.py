@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from clinical_models import stage1_model, stage1_settings
+from stored import stored
 
-from weir.artifacts.evaluation import Evaluation, parse_evaluation
+from weir.artifacts.evaluation import Evaluation, Scored, load_evaluation, parse_evaluation
 from weir.report.entries import entries
 from weir.report.graph.nodes import PlanGraph
 from weir.report.page.page import Context, render
@@ -49,13 +51,13 @@ def history(collapsed_from: int = 1000) -> pd.DataFrame:
     return pd.DataFrame({"step": step, **found})
 
 
-def stored(found: dict[str, Any], details: Path, node: str, kind: str, **change: Any) -> Evaluation:
-    tables = {file.stem: pd.read_parquet(file) for file in details.glob("*.parquet")}
-    if kind == "stage1":
-        tables["losses"] = history()
-    document = {"node": node, "label": node, "task": "clinical", "dataset": "icu", "kind": kind}
-    document |= {"name": node, "seed": 0, **found, **change}
-    return parse_evaluation(document, tables)
+def read_back(scored: Scored, output: Path, node: str, kind: str, **change: Any) -> Evaluation:
+    about = {"node": node, "label": node, "task": "clinical", "dataset": "icu", "kind": kind}
+    stored(scored, output, **about | change)
+    found = load_evaluation(output / "details")
+    return (
+        replace(found, tables={**found.tables, "losses": history()}) if kind == "stage1" else found
+    )
 
 
 @pytest.fixture(scope="module")
@@ -73,15 +75,13 @@ def made(tiny_clinical: ClinicalData, tmp_path_factory: pytest.TempPathFactory):
     }
     for node, (kind, model) in models.items():
         for fold in ("a", "b"):
-            details = tmp_path_factory.mktemp("run") / "details"
-            details.mkdir()
             ref = f"{kind}/{node}"
             config = ClinicalEvaluate(
                 model=ref, split="test" if fold == "a" else "validation", **SETTINGS
             )
-            result = evaluate(model.eval(), tiny_clinical, config, details, seed=0, label="it")
+            result = evaluate(model.eval(), tiny_clinical, config, seed=0, label="it")
             name = {"name": f"{node}-{fold}", "fold": fold}
-            found.append(stored(result, details, node, kind, **name))
+            found.append(read_back(result, tmp_path_factory.mktemp("run"), node, kind, **name))
     return found
 
 

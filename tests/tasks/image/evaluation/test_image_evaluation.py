@@ -1,7 +1,6 @@
 """A whole evaluation of models of known law: scores, tables, pictures, and what is left out."""
 
 import io
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,9 +10,9 @@ import pytest
 import torch
 from image_sets import clouds, halves
 from PIL import Image
+from stored import stored
 from torch import Tensor, nn
 
-from weir.artifacts.evaluation import parse_evaluation
 from weir.errors import UserError, WeirError
 from weir.tasks.image.baselines import Fitted, baseline
 from weir.tasks.image.data.load import ImageData, Images
@@ -31,17 +30,10 @@ def fitted(method: str, data: ImageData) -> Fitted:
 
 
 def run(model: nn.Module, data: ImageData, folder: Path, /, **settings) -> dict:
-    details = folder / "details"
-    details.mkdir()
     config = ImageEvaluate(**{"model": "baseline/it", "samples": 60, **settings})
-    found = evaluate(model, data, config, details, seed=0, label="it")
-    json.dumps(found, allow_nan=False)
-    parse_evaluation(STAGE | found)  # the report can read it
-    return found
+    return stored(evaluate(model, data, config, seed=0, label="it"), folder)
 
 
-STAGE = {"name": "a", "node": "a", "task": "image", "dataset": "a", "kind": "baseline"}
-"""What the stage adds."""
 SAMPLES = [
     "energy_score",
     "crps",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from image_models import card, stir
 from image_sets import clouds, halves
+from stored import stored
 
-from weir.artifacts.evaluation import Evaluation, parse_evaluation
+from weir.artifacts.evaluation import Evaluation, load_evaluation
 from weir.report.drawing.figure import Figure
 from weir.tasks.image.baselines import build
 from weir.tasks.image.data.load import ImageData
@@ -34,16 +34,15 @@ def evaluated(data: ImageData, folder: Path) -> list[Evaluation]:
         models[kind] = ("teacher", stir(model))
     found = []
     for name, (kind, model) in models.items():
-        details = folder / name / "details"
-        details.mkdir(parents=True)
+        output = folder / name
+        output.mkdir(parents=True)
         ref = f"{'stage2' if kind == 'teacher' else kind}/{name}"
         settings = {"samples": 12, "steps": 3, "pictures": 4, "sigmas": [0.5, 1.0]}
         result = evaluation.evaluate(
-            model.eval(), data, ImageEvaluate(model=ref, **settings), details, seed=0, label=name
+            model.eval(), data, ImageEvaluate(model=ref, **settings), seed=0, label=name
         )
-        tables = {file.stem: pd.read_parquet(file) for file in details.glob("*.parquet")}
-        document = {"name": name, "node": name, "seed": 0, "task": "image", "dataset": "d"}
-        found.append(parse_evaluation(document | {"kind": kind, **result}, tables))
+        stored(result, output, name=name, node=name, label=name, task="image", kind=kind)
+        found.append(load_evaluation(output / "details"))
     return found
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from weir.artifacts.raw_folder import RawFolder
 from weir.errors import UserError
-from weir.stages.fetch import write_source
 from weir.tasks.perturb.baselines import Oracle, SplitHalf, build
 from weir.tasks.perturb.data.load import PerturbData, load
 from weir.tasks.perturb.evaluation.evaluate import evaluate
@@ -40,7 +40,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> PerturbData:
     raw, output = folder / "raw", folder / "tiny"
     raw.mkdir()
     output.mkdir()
-    write_source(raw, "simulator", simulate(Simulation.model_validate(settings), raw))
+    RawFolder.record(raw, "simulator", simulate(Simulation.model_validate(settings), raw))
     config = {
         "task": "perturb",
         "source": {"simulator": settings},
@@ -57,11 +57,9 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> PerturbData:
 
 
 def ask(method: str, data: PerturbData, folder: Path) -> dict[str, float]:
-    details = folder / method / "details"
-    details.mkdir(parents=True)
     model = build(method, data.schema.scale).fit(data)
     config = PerturbEvaluate(model="baseline/x", samples=200)
-    return evaluate(model, data, config, details, seed=0, label="test")["metrics"]
+    return evaluate(model, data, config, seed=0, label="test").metrics
 
 
 def test_exact_twins_have_no_error_and_unchanged_cells_have_one(simulated: PerturbData) -> None:

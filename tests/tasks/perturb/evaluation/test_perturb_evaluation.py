@@ -1,6 +1,5 @@
 """Whole evaluations of responders whose answers are known."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from stored import stored
 from torch import Tensor, nn
 
 from weir.artifacts.evaluation import load_evaluation
@@ -52,9 +52,7 @@ def config(**more: Any) -> PerturbEvaluate:
 def run(
     model: nn.Module, data: PerturbData, folder: Path, settings: PerturbEvaluate | None = None
 ) -> dict[str, Any]:
-    details = folder / "details"
-    details.mkdir(exist_ok=True)
-    return evaluate(model, data, settings or config(), details, seed=0, label="test")
+    return stored(evaluate(model, data, settings or config(), seed=0, label="test"), folder)
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +131,7 @@ def test_copying_the_nearest_group_has_ratio_one(tiny_perturb: PerturbData) -> N
 def test_what_is_written_can_be_read(
     truth: Known, tiny_perturb: PerturbData, tmp_path: Path
 ) -> None:
-    found = run(truth, tiny_perturb, tmp_path, config(model="stage2/known", quality_steps=[4, 2]))
-    document = {"name": "a", "node": "a", "task": "perturb", "dataset": "d", "kind": "teacher"}
-    text = json.dumps(document | found, allow_nan=False)
-    (tmp_path / "details" / "evaluation.json").write_text(text)
+    run(truth, tiny_perturb, tmp_path, config(model="stage2/known", quality_steps=[4, 2]))
     evaluation = load_evaluation(tmp_path / "details")
     assert [point["nfe"] for point in evaluation.quality_curve] == [3, 6, 12]
     assert evaluation.nfe == 3

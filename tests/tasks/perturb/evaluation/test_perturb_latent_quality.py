@@ -1,6 +1,5 @@
 """Scores of stage 1 on latents whose contents are known."""
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
+from stored import stored
 
 from weir.artifacts.evaluation import load_evaluation
 from weir.tasks.perturb.data.load import PerturbData
@@ -67,10 +67,8 @@ def test_negative_log_likelihood_is_scipys(tiny_perturb: PerturbData) -> None:
 def test_a_stage_1_model_is_evaluated(tiny_perturb: PerturbData, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = NBVAE(40, 2, tiny_perturb.schema.scale, d_int=3, d_tech=2, hidden=8).eval()
-    details = tmp_path / "details"
-    details.mkdir()
     config = PerturbEvaluate(model="stage1/vae")
-    found = evaluate(model, tiny_perturb, config, details, seed=0, label="test")
+    found = stored(evaluate(model, tiny_perturb, config, seed=0, label="test"), tmp_path)
     assert set(found["metrics"]) == {
         "nll",
         "batch_auc",
@@ -78,9 +76,7 @@ def test_a_stage_1_model_is_evaluated(tiny_perturb: PerturbData, tmp_path: Path)
         "cell_type_accuracy",
     }
     assert found["metrics"]["batch_auc_expression"] > 0.6
-    document = {"name": "a", "node": "a", "task": "perturb", "dataset": "d", "kind": "stage1"}
-    (details / "evaluation.json").write_text(json.dumps(document | found, allow_nan=False))
-    table = load_evaluation(details).tables["latent"]
+    table = load_evaluation(tmp_path / "details").tables["latent"]
     assert set(table["batch"]) == {"one", "two"}
     assert set(table["cell_type"]) == {"B", "T"}
     assert list(pd.read_csv(tmp_path / "curve.csv").columns)[2:] == [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from weir.artifacts.raw_folder import RawFolder
 from weir.tasks.perturb.data.load import load
 from weir.tasks.perturb.preprocessing.preprocess import preprocess
 from weir.tasks.perturb.settings.dataset import PerturbDataset
@@ -49,8 +49,7 @@ def test_real_cells(tmp_path: Path, name: str, node: dict[str, Any], shape, test
     if not MIRROR or not file.is_file():
         pytest.skip("WEIR_DATA_MIRROR does not hold it")
     shutil.copyfile(file, tmp_path / file.name)
-    source = {"origin": "mirror", "files": [{"name": file.name, "sha256": "0" * 64}]}
-    (tmp_path / "source.json").write_text(json.dumps(source))
+    RawFolder.record(tmp_path, "mirror", [file.name])
     output = tmp_path / "processed"
     output.mkdir()
     config = PerturbDataset.model_validate(

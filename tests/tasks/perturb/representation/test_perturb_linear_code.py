@@ -11,6 +11,7 @@ import torch
 from perturb_tiny_flow import GENES, cell_set, vocabulary
 from pydantic import ValidationError
 from sklearn.decomposition import PCA
+from stored import stored
 
 from weir.artifacts.model_folder import ModelCard, load_model, save_model
 from weir.errors import UserError
@@ -223,12 +224,10 @@ def test_a_trained_flow_is_scored_and_predicts(
     assert gradients and all(gradient.isfinite().all() for gradient in gradients)
     queries = model.eval().as_student().queries(train)
     assert len(queries) and queries.batch(torch.arange(3)).cells.tech_mean.shape == (3, 0)
-    details = tmp_path / "details"
-    details.mkdir()
     asked = PerturbEvaluate(model="stage2/flow", samples=20, steps=2)
-    found = evaluate(model, tiny_perturb, asked, details, seed=0, label="test")
+    found = stored(evaluate(model, tiny_perturb, asked, seed=0, label="test"), tmp_path)
     assert "pearson_delta" in found["metrics"] and "r2_variance" in found["metrics"]
-    cells = anndata.read_h5ad(details / "cells.h5ad")
+    cells = anndata.read_h5ad(tmp_path / "details/cells.h5ad")
     assert "counts" not in cells.layers and cells.uns["weir"]["X"].startswith("log1p")
     predict(model, tiny_perturb, tmp_path / "x.h5ad", name="stage2/flow", perturb="A=1", cells=9)
     assert anndata.read_h5ad(tmp_path / "x.h5ad").n_obs == 9
@@ -238,10 +237,8 @@ def test_latents_are_scored_without_a_likelihood(
     tiny_perturb: PerturbData, folder: Path, tmp_path: Path
 ) -> None:
     model = load_model(folder, stage1.build)
-    details = tmp_path / "details"
-    details.mkdir()
     asked = PerturbEvaluate(model="stage1/pca", split="validation")
-    found = evaluate(model, tiny_perturb, asked, details, seed=0, label="test")
+    found = stored(evaluate(model, tiny_perturb, asked, seed=0, label="test"), tmp_path)
     assert found["headline"] == "reconstruction" and "nll" not in found["metrics"]
     expression = model.expression(every(tiny_perturb.split("validation"))).double()
     z = (expression.float() - model.mean) @ model.components.T

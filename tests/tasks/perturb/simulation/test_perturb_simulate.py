@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest, nbinom
 
+from weir.artifacts.raw_folder import RawFolder
 from weir.errors import UserError
-from weir.stages.fetch import write_source
 from weir.tasks.perturb.data.load import PerturbData, load
 from weir.tasks.perturb.preprocessing.preprocess import preprocess
 from weir.tasks.perturb.settings.dataset import PerturbDataset
@@ -27,7 +27,7 @@ SETTINGS = Simulation(cells=1500, genes=300, depth=240, cell_types=2, batches=2,
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
-    write_source(folder, "simulator", simulate(SETTINGS, folder))
+    RawFolder.record(folder, "simulator", simulate(SETTINGS, folder))
     return folder
 
 
@@ -156,7 +156,7 @@ def test_the_seed_decides_everything(raw: Path, tmp_path: Path):
 
 def test_positions_bring_neighbourhoods(tmp_path: Path):
     settings = SETTINGS.model_copy(update={"spatial": 0.5, "cells": 400})
-    write_source(tmp_path, "simulator", simulate(settings, tmp_path))
+    RawFolder.record(tmp_path, "simulator", simulate(settings, tmp_path))
     output = tmp_path / "processed"
     output.mkdir()
     config = {

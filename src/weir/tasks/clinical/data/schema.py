@@ -5,28 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from weir.artifacts.schema_file import SchemaFile
+from weir.artifacts.schema_file import Repair, SchemaFile
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 LAW = ("law.json", "law.parquet", "law_severity.npy")
 """Files of the law of simulated records, in their raw and processed folders."""
-
-
-@dataclass(frozen=True)
-class Repair:
-    """A change that preprocessing made to the raw records.
-
-    Attributes:
-        kind: what was done: `unsorted`, `time zone`, `unlabelled`, `other splits`, ...
-        count: events, records or subjects concerned.
-        detail: how, in words.
-    """
-
-    kind: str
-    count: int
-    detail: str
 
 
 @dataclass(frozen=True)

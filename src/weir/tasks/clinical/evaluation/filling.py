@@ -1,7 +1,7 @@
 """Scores of models that fill in what is hidden: forecasts and imputations of bins against what was
 measured there.
 
-Tables that it writes into `details`:
+Its tables:
 
 | table | columns |
 |---|---|
@@ -12,17 +12,17 @@ Tables that it writes into `details`:
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from weir.errors import UserError, WeirError
+from weir.metrics.latency import clock
 from weir.metrics.scores import crps
 from weir.progress import Progress
+from weir.tasks.clinical.evaluation.part import Part
 from weir.tasks.clinical.flow.filling import Imputation
 from weir.tasks.clinical.flow.grid import BinEvents, Grid, merge, tally
 
@@ -163,17 +163,13 @@ def evaluate_fill(
     model: Filler,
     data: ClinicalData,
     config: ClinicalEvaluate,
-    details: Path,
     *,
     seed: int,
-) -> dict[str, Any]:
+) -> Part:
     """Score forecasts of the last quarter of the grid, and imputations of a fifth of the bins and
     of a fifth of the single values.
 
     The same is hidden from all models whose grids are the same.
-
-    Returns:
-        metrics, protocol, seconds, latency_ms, nfe and quality_curve, for `evaluation.json`.
 
     Raises:
         UserError: the split has no value in a hidden bin.
@@ -188,8 +184,7 @@ def evaluate_fill(
                 f"evaluate: no record of the {config.split} split has a value that is hidden for "
                 f"{use}; take a grid that ends with the records (`grid.hours`)"
             )
-    _codes(found, data).to_parquet(details / "filled_codes.parquet", index=False)
-    _shown(run, config.steps).to_parquet(details / "filled.parquet", index=False)
+    tables = {"filled_codes": _codes(found, data), "filled": _shown(run, config.steps)}
     forecast, imputed, single = (found[use][0] for use in USES)
     ahead, between, one = (pooled.scores() for pooled in (forecast, imputed, single))
     seconds = found["forecast"][1]
@@ -199,8 +194,8 @@ def evaluate_fill(
             pooled, took = run.score("forecast", steps)
             scores = pooled.scores()
             points.append(_point(model, config, steps, scores, took, len(run.records)))
-    return {
-        "metrics": {
+    return Part(
+        metrics={
             "fill_crps": ahead["crps"],
             "fill_energy": ahead["energy"],
             "fill_coverage": ahead["coverage"],
@@ -210,7 +205,7 @@ def evaluate_fill(
             "single_crps": one["crps"],
             "single_rmse": one["rmse"],
         },
-        "protocol": {
+        protocol={
             "split": config.split,
             "fold": data.schema.fold,
             "records": len(run.records),
@@ -225,11 +220,12 @@ def evaluate_fill(
             "steps": config.steps,
             "solver": config.solver,
         },
-        "seconds": sum(took for _, took in found.values()),
-        "latency_ms": points[0]["latency_ms"],
-        "nfe": points[0]["nfe"],
-        "quality_curve": sorted(points, key=lambda p: p["nfe"]) if stepped else [],
-    }
+        seconds=sum(took for _, took in found.values()),
+        latency_ms=points[0]["latency_ms"],
+        nfe=points[0]["nfe"],
+        quality_curve=sorted(points, key=lambda p: p["nfe"]) if stepped else [],
+        tables=tables,
+    )
 
 
 def hidden_cells(use: str, records: int, grid: Grid, codes: int, seed: int) -> Tensor:
@@ -276,7 +272,7 @@ class _Run:
         device = batch.outcome.device
         # Of its own for each batch, so that one's samples do not depend on those before.
         generator = torch.Generator(device).manual_seed(1_000_003 * self.seed + int(items[0]))
-        begun = _clock(device)
+        begun = clock(device)
         filled = self.model.fill(
             batch,
             hidden.to(device),
@@ -285,16 +281,10 @@ class _Run:
             solver=self.config.solver,
             generator=generator,
         )
-        seconds = _clock(device) - begun
+        seconds = clock(device) - begun
         if not bool(torch.isfinite(filled.samples.sum() + filled.mean.sum())):
             raise WeirError("evaluation: a filled-in value is NaN or infinite; the model diverged")
         return filled, tally(merge(batch, self.grid), self.grid, self.codes), seconds
-
-
-def _clock(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def _point(

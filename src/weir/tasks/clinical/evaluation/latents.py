@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +13,9 @@ from torch import Tensor
 
 from weir.errors import UserError
 from weir.metrics.classification import auroc
+from weir.metrics.latency import clock
 from weir.tasks.clinical.data.records import Records
+from weir.tasks.clinical.evaluation.part import Part
 from weir.tasks.clinical.representation.collapse import LatentUse, latent_use
 
 if TYPE_CHECKING:
@@ -43,20 +43,17 @@ class Posteriors(NamedTuple):
 
 @torch.no_grad()
 def evaluate_representation(
-    model: SeqSetVAE, data: ClinicalData, config: ClinicalEvaluate, details: Path, *, seed: int
-) -> dict[str, Any]:
-    """Score a stage-1 model; writes tables `units`, `latent_correlation`, `codes`, `latent`.
-
-    Returns:
-        metrics, protocol, seconds and latency_ms, for `evaluation.json`.
+    model: SeqSetVAE, data: ClinicalData, config: ClinicalEvaluate, *, seed: int
+) -> Part:
+    """Score a stage-1 model; tables `units`, `latent_correlation`, `codes`, `latent`.
 
     Raises:
         UserError: the split has no sets of events.
     """
     records = data.split(config.split)
-    begun = time.perf_counter()
+    begun = clock(records.outcome.device)
     posteriors, errors = _pass(model, records, len(data.schema.codes))
-    seconds = time.perf_counter() - begun
+    seconds = clock(records.outcome.device) - begun
     if not len(posteriors.mean):
         raise UserError(
             f"evaluate: the {config.split} split of {data.name} has no set of events to encode; "
@@ -72,9 +69,6 @@ def evaluate_representation(
         "codes": codes,
         "latent": _map(model, records, config.embedding, seed),
     }
-    for name, frame in frames.items():
-        if len(frame):
-            frame.to_parquet(details / f"{name}.parquet", index=False)
     events, squares, plain = errors.events.sum(), errors.squares.sum(), errors.without.sum()
     scores = {
         "reconstruction_gain": float(1 - squares / plain),
@@ -85,18 +79,19 @@ def evaluate_representation(
         "mutual_information": float(use.mutual_information),
         "probe_auroc": probe(model, data.split("train"), records),
     }
-    return {
-        "metrics": {name: value for name, value in scores.items() if math.isfinite(value)},
-        "protocol": {
+    return Part(
+        metrics={name: value for name, value in scores.items() if math.isfinite(value)},
+        protocol={
             "split": config.split,
             "fold": data.schema.fold,
             "records": len(records),
             "sets": len(posteriors.mean),
             "sets_in_mutual_information": min(SETS, len(posteriors.mean)),
         },
-        "seconds": seconds,
-        "latency_ms": 1000 * seconds / max(len(records), 1),
-    }
+        seconds=seconds,
+        latency_ms=1000 * seconds / max(len(records), 1),
+        tables={name: frame for name, frame in frames.items() if len(frame)},
+    )
 
 
 class Errors(NamedTuple):

@@ -5,8 +5,6 @@ The curves behind the scores are kept for the report: reliability, ROC and preci
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,7 +23,9 @@ from weir.metrics.classification import (
     brier,
     interval,
 )
+from weir.metrics.latency import clock
 from weir.tasks.clinical.baselines.constants import Oracle
+from weir.tasks.clinical.evaluation.part import Part
 
 if TYPE_CHECKING:
     from weir.tasks.clinical.data.load import ClinicalData
@@ -175,12 +175,9 @@ class Risks(NamedTuple):
 
 
 def evaluate_risks(
-    model: nn.Module, data: ClinicalData, config: ClinicalEvaluate, details: Path, *, seed: int
-) -> dict[str, Any]:
-    """Score a model's risks; writes the tables that `figures` describes, and `curve.csv`.
-
-    Returns:
-        metrics, protocol, seconds and latency_ms, for `evaluation.json`.
+    model: nn.Module, data: ClinicalData, config: ClinicalEvaluate, *, seed: int
+) -> Part:
+    """Score a model's risks; the tables are those that `figures` describes.
 
     Raises:
         UserError: the split has not both outcomes.
@@ -215,14 +212,9 @@ def evaluate_risks(
             }
         ),
     }
-    for name, frame in frames.items():
-        if len(frame):
-            frame.to_parquet(details / f"{name}.parquet", index=False)
-    curve = frames["reliability"][["predicted", "observed"]]
-    curve.to_csv(details.parent / "curve.csv", index=False)
-    return {
-        "metrics": {line["metric"]: line["value"] for line in total} | fitted,
-        "protocol": {
+    return Part(
+        metrics={line["metric"]: line["value"] for line in total} | fitted,
+        protocol={
             "split": config.split,
             "fold": data.schema.fold,
             "outcome": data.schema.outcome,
@@ -235,9 +227,11 @@ def evaluate_risks(
             "calibration_bins": config.bins,
             "intervals": f"95 %, {config.bootstrap} resamples of subjects",
         },
-        "seconds": risks.seconds,
-        "latency_ms": 1000 * risks.seconds / len(records),
-    }
+        seconds=risks.seconds,
+        latency_ms=1000 * risks.seconds / len(records),
+        curve=frames["reliability"][["predicted", "observed"]],
+        tables={name: frame for name, frame in frames.items() if len(frame)},
+    )
 
 
 @torch.no_grad()
@@ -247,13 +241,13 @@ def predict(model: nn.Module, data: ClinicalData, records: RecordSet) -> Risks:
     Raises:
         WeirError: one is NaN or infinite.
     """
-    begun = time.perf_counter()
+    begun = clock(records.outcome.device)
     if isinstance(model, Oracle):
         logit = model.known(data, records)
     else:
         parts = [model.risk(batch).double().cpu() for _, batch in records.all()]
         logit = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
-    seconds = time.perf_counter() - begun
+    seconds = clock(records.outcome.device) - begun
     if len(logit) != len(records) or not logit.isfinite().all():
         wrong = int((~logit.isfinite()).sum())
         raise WeirError(f"evaluate: {wrong} of {len(records)} risks are NaN or infinite")

@@ -1,6 +1,6 @@
 """Scores of generated records in the place of real ones.
 
-Tables that it writes into `details`:
+Its tables:
 
 | table | columns |
 |---|---|
@@ -11,8 +11,6 @@ Tables that it writes into `details`:
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -23,9 +21,11 @@ from torch import Tensor
 
 from weir.errors import UserError
 from weir.metrics.classification import auroc
+from weir.metrics.latency import clock
 from weir.progress import Progress
 from weir.tasks.clinical.baselines.logistic import counts, feature_table, features
 from weir.tasks.clinical.baselines.trees import Trees
+from weir.tasks.clinical.evaluation.part import Part
 from weir.tasks.clinical.flow.synthesis import resampled
 from weir.tasks.clinical.representation.aggregates import AGGREGATES
 from weir.tasks.clinical.settings.baseline import Boosting
@@ -90,18 +90,14 @@ def evaluate_synthetic(
     model: Generator,
     data: ClinicalData,
     config: ClinicalEvaluate,
-    details: Path,
     *,
     seed: int,
-) -> dict[str, Any]:
+) -> Part:
     """Make as many records as there are training records, and compare.
 
     Static features, length and outcome for which each is made are those of a training record drawn
     with replacement: what is judged is what the model makes of them. The AUROCs are means over
     `config.cohorts` such sets, each with trees of another seed; all else is of the first.
-
-    Returns:
-        metrics, protocol, nfe, seconds and latency_ms, for `evaluation.json`.
 
     Raises:
         UserError: the training or scored records all have the same outcome.
@@ -110,14 +106,14 @@ def evaluate_synthetic(
     codes = len(data.schema.codes)
     if len(train) > RECORDS:
         train = train.subset(torch.linspace(0, len(train) - 1, RECORDS).long())
-    begun = time.perf_counter()
+    begun = clock(train.outcome.device)
     progress = Progress("evaluate synthetic", config.cohorts * len(train), noun="record")
     cohorts = []
     for k in range(config.cohorts):
         done = k * len(train)
         cohorts.append(make(model, train, codes, config, seed + k, progress=progress, done=done))
     progress.close()
-    seconds = (time.perf_counter() - begun) / len(cohorts)
+    seconds = (clock(train.outcome.device) - begun) / len(cohorts)
     made = cohorts[0]
     real, held = (feature_table(part, codes).cpu() for part in (train, test))
     # Synthetic outcomes are drawn from the training records' and may miss a rare one.
@@ -144,14 +140,12 @@ def evaluate_synthetic(
     )
     near = nearest(made.features, real, held, codes, seed)
     codes_table, values_table = marginals(train, made, data)
-    codes_table.to_parquet(details / "synthetic_codes.parquet", index=False)
-    values_table.to_parquet(details / "synthetic_values.parquet", index=False)
-    pd.concat(
+    distances = pd.concat(
         pd.DataFrame({"kind": kind, "distance": distance.numpy()})
         for kind, distance in (("synthetic", near[0]), ("held out", near[1]))
-    ).to_parquet(details / "synthetic_distances.parquet", index=False)
-    return {
-        "metrics": {
+    )
+    return Part(
+        metrics={
             "tstr_auroc": score,
             "tstr_gap": real_score - score,
             "c2st_auc": two_sample_auc(made.features, real, codes, seed),
@@ -160,7 +154,7 @@ def evaluate_synthetic(
             "code_gap": float((codes_table["real_share"] - codes_table["share"]).abs().mean()),
             "occurrence_gap": _occurrence(made.features, real, codes),
         },
-        "protocol": {
+        protocol={
             "split": config.split,
             "fold": data.schema.fold,
             "synthetic_records": len(made.outcome),
@@ -170,10 +164,15 @@ def evaluate_synthetic(
             "steps": config.steps,
             "solver": config.solver,
         },
-        "nfe": model.nfe(config.steps, config.solver),
-        "seconds": seconds,
-        "latency_ms": 1000 * seconds / max(1, len(made.outcome)),
-    }
+        nfe=model.nfe(config.steps, config.solver),
+        seconds=seconds,
+        latency_ms=1000 * seconds / max(1, len(made.outcome)),
+        tables={
+            "synthetic_codes": codes_table,
+            "synthetic_values": values_table,
+            "synthetic_distances": distances,
+        },
+    )
 
 
 @torch.no_grad()

@@ -63,6 +63,17 @@ class BinwiseFlow(Protocol):
 
     def decode(self, x: Tensor, condition: Any) -> Tensor: ...
 
+    def synthesise(
+        self,
+        static: Tensor,
+        outcome: Tensor,
+        end: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        steps: int | None = None,
+        solver: SolverName | None = None,
+    ) -> Records: ...
+
 
 @torch.no_grad()
 def synthesise(
@@ -129,7 +140,7 @@ def resampled(
     rows = torch.randint(len(train), (count,), generator=generator, device=device)
     for some in rows.split(PIECE):
         fixed = train.static[some], train.outcome[some], train.end[some]
-        yield synthesise(model, *fixed, generator, steps=steps, solver=solver)
+        yield model.synthesise(*fixed, generator, steps=steps, solver=solver)
 
 
 def _drawn(model: BinwiseFlow, made: Records, generator: torch.Generator | None) -> Tensor:

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from meds import held_out_split, train_split, tuning_split
 
+from weir.artifacts.schema_file import Repair
 from weir.errors import Repairable, UserError
-from weir.tasks.clinical.data.schema import Repair
 from weir.tasks.clinical.preprocessing.meds import (
     Zones,
     check_column,

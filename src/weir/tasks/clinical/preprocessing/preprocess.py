@@ -7,8 +7,6 @@ what their values are like. Memory grows with the number of subjects, not with t
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import tempfile
 from dataclasses import replace
@@ -20,9 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from meds import code_metadata_filepath, data_subdirectory
 
+from weir.artifacts.raw_folder import NAME_FIRST, RawFolder
+from weir.artifacts.schema_file import Repair
 from weir.errors import Repairable, UserError
 from weir.tasks.clinical.data.load import COLUMNS, RECORDS, STATIC, digest, subgroup_column
-from weir.tasks.clinical.data.schema import LAW, PARTS, Repair, Schema
+from weir.tasks.clinical.data.schema import LAW, PARTS, Schema
 from weir.tasks.clinical.preprocessing.event_files import Spill
 from weir.tasks.clinical.preprocessing.labels import Labels, check_parts, read_labels
 from weir.tasks.clinical.preprocessing.meds import MedsReader, Names, Zones, shards_among
@@ -39,8 +39,8 @@ def preprocess(config: ClinicalDataset, raw: Path, output: Path) -> None:
     Raises:
         UserError: the data is not usable as `config` describes it; one line.
     """
-    names, sha256 = _raw_files(raw)
-    process(config, raw, names, sha256, output)
+    source = RawFolder.read(raw)
+    process(config, raw, source.names, source.combined(NAME_FIRST), output)
     for name in LAW:
         if (raw / name).exists():
             shutil.copyfile(raw / name, output / name)
@@ -199,15 +199,3 @@ def _descriptions(root: Path, names: list[str]) -> dict[str, str]:
     except (OSError, pa.ArrowException):
         return {}  # Descriptions are for people only, and optional in MEDS.
     return dict(zip(table["code"].astype(str), table["description"].astype(str), strict=True))
-
-
-def _raw_files(raw: Path) -> tuple[list[str], str]:
-    """Names of the files of a raw folder, and the SHA-256 over their names and SHA-256s."""
-    file = raw / "source.json"
-    try:
-        files = json.loads(file.read_bytes())["files"]
-        pairs = sorted((entry["name"], entry["sha256"]) for entry in files)
-    except (OSError, ValueError, LookupError, TypeError):
-        raise UserError(f"{file} is missing or damaged; rerun weir fetch") from None
-    text = "".join(f"{name} {sha256}\n" for name, sha256 in pairs)
-    return [name for name, _ in pairs], hashlib.sha256(text.encode()).hexdigest()

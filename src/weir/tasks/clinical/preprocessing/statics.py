@@ -8,8 +8,9 @@ from itertools import pairwise
 import numpy as np
 from meds import birth_code
 
+from weir.artifacts.schema_file import Repair
 from weir.errors import UserError
-from weir.tasks.clinical.data.schema import Repair, Schema
+from weir.tasks.clinical.data.schema import Schema
 from weir.tasks.clinical.preprocessing.labels import Labels
 from weir.tasks.clinical.preprocessing.meds import STATIC, Events
 from weir.tasks.clinical.preprocessing.vocabulary import finite, usual_range

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from weir.artifacts.schema_file import SchemaFile
+from weir.artifacts.schema_file import ColumnRepair, SchemaFile
 
 Part = Literal["train", "validation", "test"]
 
@@ -17,26 +17,13 @@ TRUTH = "truth.json"
 
 
 @dataclass(frozen=True)
-class Repair:
-    """A change that preprocessing made to the raw table.
+class Scaler:
+    """Mean and standard deviation (population) of each variable over the training rows.
 
     Attributes:
-        kind: what was done: `left out`, `utc`, `sorted`, `duplicates`, `sentinels`, `filled`,
-            `dropped`.
-        count: rows or cells changed.
-        detail: how, in words.
-        columns: columns concerned; empty for whole rows.
+        mean: of each variable.
+        std: of each variable.
     """
-
-    kind: str
-    count: int
-    detail: str
-    columns: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Scaler:
-    """Mean and standard deviation (population) of each variable over the training rows."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -89,7 +76,7 @@ class Schema(SchemaFile):
     first_time: str
     splits: dict[Part, tuple[int, int]]
     scaler: Scaler
-    repairs: tuple[Repair, ...]
+    repairs: tuple[ColumnRepair, ...]
     source_sha256: str
     digest: str
     simulated: bool

@@ -2,24 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
-
-
-class Definition(NamedTuple):
-    """What a score is.
-
-    Attributes:
-        label: name in tables.
-        definition: how it is computed, in a sentence.
-        scale: of the values it is computed from.
-        better: `lower`, or the value of a perfect forecast.
-    """
-
-    label: str
-    definition: str
-    scale: str
-    better: Literal["lower"] | float
-
+from weir.artifacts.evaluation import Definition
 
 _SCALE = "standardised"
 _MEAN = "mean over windows, steps and variables"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from weir.artifacts.evaluation import Scored
 from weir.progress import Progress
 from weir.tasks.forecast.evaluation.definitions import DEFINITIONS
 from weir.tasks.forecast.evaluation.scores import ForecastScores
@@ -17,25 +17,18 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Forecaster, data: ForecastData, config: Evaluate, details: Path, *, seed: int, label: str
-) -> dict[str, Any]:
-    """Score `model` on every window of the split; tables go into the folder `details`.
-
-    Returns:
-        the task's part of `evaluation.json`: metrics, definitions, protocol, nfe, latency, curve.
-    """
+    model: Forecaster, data: ForecastData, config: Evaluate, *, seed: int, label: str
+) -> Scored:
+    """Score `model` on every window of the split."""
     first = _score(model, data, config, config.steps, seed, label)
     curve = [_point(config.steps, first)] if config.stepped else []
     for steps in config.quality_steps:
         curve.append(_point(steps, _score(model, data, config, steps, seed, label)))
-    for name, table in first.tables.items():
-        table.to_parquet(details / f"{name}.parquet", index=False)
-    first.tables["horizon"].to_csv(details.parent / "curve.csv", index=False)
-    return {
-        "headline": "crps",
-        "metrics": first.scores,
-        "definitions": {name: DEFINITIONS[name]._asdict() for name in first.scores},
-        "protocol": {
+    return Scored(
+        headline="crps",
+        metrics=first.scores,
+        definitions={name: DEFINITIONS[name] for name in first.scores},
+        protocol={
             "split": config.split,
             "windows": first.windows,
             "samples": config.samples,
@@ -45,11 +38,13 @@ def evaluate(
             "horizon": data.schema.horizon,
             "variables": len(data.schema.columns),
         },
-        "nfe": first.nfe,
-        "latency_ms": first.latency_ms,
-        "seconds": first.seconds,
-        "quality_curve": sorted(curve, key=lambda point: point["nfe"]),
-    }
+        nfe=first.nfe,
+        latency_ms=first.latency_ms,
+        seconds=first.seconds,
+        curve=first.tables["horizon"],
+        quality_curve=sorted(curve, key=lambda point: point["nfe"]),
+        tables=first.tables,
+    )
 
 
 def _score(

@@ -5,7 +5,6 @@ A forecaster is anything that answers as `Forecaster` says: a model, a student o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from weir.errors import WeirError
+from weir.metrics.latency import clock, latency_ms
 from weir.tasks.forecast.data.schema import Scaler
 from weir.tasks.forecast.data.windows import WindowSet
 from weir.tasks.forecast.evaluation.examples import Examples
@@ -62,8 +62,6 @@ class Forecaster(Protocol):
 
 CHUNK = 2**22
 """Sampled values scored at once: about 200 MiB at work."""
-
-_LATENCY_CALLS, _LATENCY_SECONDS = 5, 2.0
 
 
 @dataclass(frozen=True)
@@ -144,11 +142,11 @@ def evaluate(
     seconds = 0.0
     for items in torch.arange(windows).split(together):
         batch = data.batch(items)
-        begun = _clock(device)
+        begun = clock(device)
         drawn = model.sample(
             batch.history, batch.start, samples, steps=steps, solver=solver, generator=generator
         )
-        seconds += _clock(device) - begun
+        seconds += clock(device) - begun
         point = model.point(batch.history, batch.start)
         _check_finite(drawn, point, batch.start)
         tally.add(items, batch, drawn, point)
@@ -184,18 +182,10 @@ def _latency(
     device = data.values.device
     one = data.batch(torch.zeros(1, dtype=torch.int64))
     generator = torch.Generator(device).manual_seed(0)
-    times: list[float] = []
-    while len(times) < _LATENCY_CALLS and sum(times) < _LATENCY_SECONDS:
-        begun = _clock(device)
+
+    def call() -> None:
         model.sample(
             one.history, one.start, samples, steps=steps, solver=solver, generator=generator
         )
-        times.append(_clock(device) - begun)
-    return 1000 * sorted(times)[len(times) // 2]
 
-
-def _clock(device: torch.device) -> float:
-    """Seconds, once the device has finished what was asked of it."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+    return latency_ms(call, device)

@@ -8,8 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from weir.artifacts.schema_file import ColumnRepair
 from weir.errors import Repairable, UserError
-from weir.tasks.forecast.data.schema import Part, Repair
+from weir.tasks.forecast.data.schema import Part
 from weir.tasks.forecast.preprocessing.reading import Table, place
 from weir.tasks.forecast.settings.dataset import ForecastDataset
 
@@ -50,7 +51,7 @@ def sentinels(table: Table, config: ForecastDataset) -> None:
             table.values = table.values.assign(**{name: column.mask(hit)})
             listed = ", ".join(f"{value:.7g}" for value in sorted(set(column[hit])))
             table.repairs.append(
-                Repair("sentinels", int(hit.sum()), f"{listed} is a missing value", (name,))
+                ColumnRepair("sentinels", int(hit.sum()), f"{listed} is a missing value", (name,))
             )
 
 
@@ -89,7 +90,9 @@ def order(table: Table, config: ForecastDataset) -> None:
             "file or set `order: sort`"
         )
     table.keep(np.argsort(table.times.asi8, kind="stable"))
-    table.repairs.append(Repair("sorted", len(back), "rows that went back in time were sorted in"))
+    table.repairs.append(
+        ColumnRepair("sorted", len(back), "rows that went back in time were sorted in")
+    )
 
 
 def duplicates(table: Table, config: ForecastDataset) -> None:
@@ -114,7 +117,9 @@ def duplicates(table: Table, config: ForecastDataset) -> None:
     else:
         table.keep(~again)
     detail = "kept the first" if config.duplicates == "first" else "averaged"
-    table.repairs.append(Repair("duplicates", int(again.sum()), f"{detail} of equal timestamps"))
+    table.repairs.append(
+        ColumnRepair("duplicates", int(again.sum()), f"{detail} of equal timestamps")
+    )
 
 
 def grid(table: Table, config: ForecastDataset) -> None:
@@ -170,7 +175,7 @@ def fill(table: Table, config: ForecastDataset) -> None:
     how = "interpolated" if config.gaps == "interpolate" else "held the last value"
     rows_missing = int(missing.all(1).sum())
     table.repairs.append(
-        Repair(
+        ColumnRepair(
             "filled",
             int(missing.sum()),
             f"{how}; {rows_missing} whole rows; longest run {longest} rows",
@@ -223,7 +228,9 @@ def constants(table: Table, config: ForecastDataset, train: tuple[int, int]) -> 
             raise UserError(f"{what}; {advice}")
         raise Repairable(what, advice, "constant_columns", "drop")
     table.values = table.values.drop(columns=list(names))
-    table.repairs.append(Repair("dropped", len(names), "constant over the training rows", names))
+    table.repairs.append(
+        ColumnRepair("dropped", len(names), "constant over the training rows", names)
+    )
 
 
 def flat_columns(table: Table, train: tuple[int, int]) -> tuple[str, ...]:

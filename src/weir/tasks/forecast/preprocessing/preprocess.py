@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from weir.artifacts.raw_folder import RawFolder
 from weir.errors import UserError
 from weir.tasks.forecast.data.load import SERIES, TIME, digest
 from weir.tasks.forecast.data.schema import TRUTH, Scaler, Schema
@@ -23,7 +23,8 @@ def preprocess(config: ForecastDataset, raw: Path, output: Path) -> None:
     Raises:
         UserError: the table is not usable as `config` describes it; one line.
     """
-    file, sha256 = _raw_table(raw)
+    source = RawFolder.read(raw).main
+    file = raw / source.name
     table = read_table(file, config)
     clean(table, config)
     splits = split_rows(table, config)
@@ -48,7 +49,7 @@ def preprocess(config: ForecastDataset, raw: Path, output: Path) -> None:
         splits=splits,
         scaler=scaler,
         repairs=tuple(table.repairs),
-        source_sha256=sha256,
+        source_sha256=source.sha256,
         digest=digest(table.times.to_numpy(), frame.to_numpy()),
         simulated=simulated,
     )
@@ -57,13 +58,3 @@ def preprocess(config: ForecastDataset, raw: Path, output: Path) -> None:
     schema.save(output)
     if simulated:
         shutil.copyfile(raw / TRUTH, output / TRUTH)
-
-
-def _raw_table(raw: Path) -> tuple[Path, str]:
-    """The table of a raw folder, the first file of its `source.json`, and its SHA-256."""
-    file = raw / "source.json"
-    try:
-        first = json.loads(file.read_bytes())["files"][0]
-        return raw / first["name"], first["sha256"]
-    except (OSError, ValueError, LookupError, TypeError):
-        raise UserError(f"{file} is missing or damaged; rerun weir fetch") from None

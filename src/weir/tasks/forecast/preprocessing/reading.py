@@ -18,8 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from weir.artifacts.schema_file import ColumnRepair
 from weir.errors import UserError
-from weir.tasks.forecast.data.schema import Repair
 from weir.tasks.forecast.settings.dataset import ForecastDataset
 
 
@@ -39,7 +39,7 @@ class Table:
     times: pd.DatetimeIndex
     values: pd.DataFrame
     lines: np.ndarray
-    repairs: list[Repair] = field(default_factory=list)
+    repairs: list[ColumnRepair] = field(default_factory=list)
 
     def keep(self, rows: np.ndarray) -> None:
         """Keep the rows of an index or mask, in its order."""
@@ -70,7 +70,7 @@ def read_times(
     file: Path,
     lines: np.ndarray,
     config: ForecastDataset,
-    repairs: list[Repair],
+    repairs: list[ColumnRepair],
 ) -> pd.DatetimeIndex:
     """The timestamps of a column, without zone; a conversion to UTC is added to `repairs`.
 
@@ -87,11 +87,13 @@ def read_times(
     if times.tz is not None:
         if config.timezone is not None:
             raise UserError(f"{file}: the timestamps carry a UTC offset already; remove `timezone`")
-        repairs.append(Repair("utc", len(times), "timestamps with an offset, as UTC"))
+        repairs.append(ColumnRepair("utc", len(times), "timestamps with an offset, as UTC"))
         return times.tz_convert("UTC").tz_localize(None)
     if config.timezone is not None:
         times = _local_to_utc(times, file, lines, config.timezone)
-        repairs.append(Repair("utc", len(times), f"local times of {config.timezone} into UTC"))
+        repairs.append(
+            ColumnRepair("utc", len(times), f"local times of {config.timezone} into UTC")
+        )
     return times
 
 
@@ -183,7 +185,7 @@ def read_table(file: Path, config: ForecastDataset) -> Table:
     # Empty lines at the end are harmless; an empty one in between is reported as such.
     frame = frame.iloc[: np.flatnonzero(frame.notna().any(axis=1))[-1] + 1]
     lines = np.arange(len(frame)) + first_line
-    repairs: list[Repair] = []
+    repairs: list[ColumnRepair] = []
     times = read_times(frame[config.time_column], file, lines, config, repairs)
     values = _numbers(frame.drop(columns=config.time_column), file, lines, config, repairs)
     return Table(file, times, values, lines, repairs)
@@ -276,7 +278,7 @@ def _numbers(
     file: Path,
     lines: np.ndarray,
     config: ForecastDataset,
-    repairs: list[Repair],
+    repairs: list[ColumnRepair],
 ) -> pd.DataFrame:
     """The columns to forecast as float64; unless named, text and nameless ones are left out."""
     columns: dict[str, pd.Series] = {}
@@ -292,7 +294,7 @@ def _numbers(
             reason = "no name" if name.startswith("Unnamed: ") else None
             reason = "no numbers" if bad.sum() == column.notna().sum() else reason
             if reason:
-                repairs.append(Repair("left out", len(column), reason, (name,)))
+                repairs.append(ColumnRepair("left out", len(column), reason, (name,)))
                 continue
         if bad.any():
             row = int(bad.argmax())

@@ -5,25 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from weir.artifacts.schema_file import SchemaFile
+from weir.artifacts.schema_file import Repair, SchemaFile
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Repair:
-    """A change that preprocessing made to the raw pictures, or a thing worth knowing of them.
-
-    Attributes:
-        kind: `left out`, `resized`, `grey`, `constant`, `duplicates`, `leak`, ...
-        count: pictures concerned.
-        detail: how, in words.
-    """
-
-    kind: str
-    count: int
-    detail: str
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
-
-
-class Definition(NamedTuple):
-    """What a score is.
-
-    Attributes:
-        label: name in tables.
-        definition: how it is computed, in a sentence.
-        scale: of the values it is computed from.
-        better: `lower`, `higher`, or the value of a perfect model.
-    """
-
-    label: str
-    definition: str
-    scale: str
-    better: Literal["lower", "higher"] | float
-
+from weir.artifacts.evaluation import Definition
 
 _UNIT = "pixels from -1 to 1, a toy's own coordinates; dequantised"
 _FEATURES = "features of the data set's classifier"

@@ -8,20 +8,20 @@
 | a density | bits per dimension, or the gap to a toy's law | `quality_density` |
 | a denoiser | its error at several levels of noise | `quality_denoising` |
 
-Tables that it leaves in `details`: `bits`, `confusion`, `denoising`, `nearest`, `pictures` (see
+Its tables: `bits`, `confusion`, `denoising`, `nearest`, `pictures` (see
 `picture_table`), of toys `points` and `field` (see `quality_toys`); and a sheet of samples,
 `grid.png`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from weir.artifacts.evaluation import Scored
 from weir.errors import UserError
 from weir.tasks.image.evaluation.definitions import definition, ordered
 from weir.tasks.image.evaluation.denoising import denoises_pixels, denoising_scores
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from weir.tasks.image.flow.image_flow import ImageModel
     from weir.tasks.image.settings.scoring import ImageEvaluate
 
-CURVE = "curve.csv"
-"""Error of the denoiser by noise; without rows where there is none."""
-
 Scores = dict[str, float]
 Tables = dict[str, pd.DataFrame]
 
@@ -55,23 +52,18 @@ def evaluate(
     model: ImageModel,
     data: ImageData,
     config: ImageEvaluate,
-    details: Path,
     *,
     seed: int,
     label: str,
-) -> dict[str, Any]:
-    """Score `model` on every item of the split; tables and pictures go into `details`.
+) -> Scored:
+    """Score `model` on every item of the split.
 
     Args:
         model: see `ImageModel`.
         data: on the device of the model.
         config: the evaluate node.
-        details: existing folder; `curve.csv` goes beside it.
         seed: of the samples.
         label: names the progress line.
-
-    Returns:
-        the task's part of `evaluation.json`: metrics, definitions, protocol, nfe, latency, curve.
 
     Raises:
         UserError: the model makes no pictures.
@@ -89,27 +81,29 @@ def evaluate(
         scores |= part[0]
         tables |= part[1]
     scores |= {name: points[0][name] for name in ("energy_score", "crps")}
+    files = {}
     if data.schema.levels is None:
         tables |= _field(model, held, config)
     else:
         tables["pictures"] = _pictures(model, data, held, samples, config, seed)
         shown = samples[:, : config.pictures]
-        (details / "grid.png").write_bytes(sheet(shown))
-    for name, table in tables.items():
-        table.to_parquet(details / f"{name}.parquet", index=False)
-    curve = tables.get("denoising", pd.DataFrame(columns=["sigma", "mse"]))
-    curve.to_csv(details.parent / CURVE, index=False)
+        picture = sheet(shown)
+        files["grid.png"] = lambda file: file.write_bytes(picture)
     scores = ordered(scores)
-    return {
-        "headline": "energy_score",
-        "metrics": scores,
-        "definitions": {name: definition(name)._asdict() for name in scores},
-        "protocol": _protocol(model, data, held, config),
-        "nfe": points[0]["nfe"],
-        "latency_ms": points[0]["latency_ms"],
-        "seconds": points[0]["seconds"],
-        "quality_curve": sorted(points, key=_calls) if config.stepped else [],
-    }
+    return Scored(
+        headline="energy_score",
+        metrics=scores,
+        definitions={name: definition(name) for name in scores},
+        protocol=_protocol(model, data, held, config),
+        nfe=points[0]["nfe"],
+        latency_ms=points[0]["latency_ms"],
+        seconds=points[0]["seconds"],
+        # Error of the denoiser by noise; without rows where there is none.
+        curve=tables.get("denoising", pd.DataFrame(columns=["sigma", "mse"])),
+        quality_curve=sorted(points, key=_calls) if config.stepped else [],
+        tables=tables,
+        files=files,
+    )
 
 
 def _prepare(model: ImageModel, config: ImageEvaluate) -> None:

@@ -5,7 +5,6 @@ Held-out items are those of a split, dequantised the same way for every model.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from weir.errors import WeirError
 from weir.metrics import shared_ensemble
+from weir.metrics.latency import clock, latency_ms
 from weir.progress import Progress
 from weir.tasks.image.data.load import Images, ImageSet
 from weir.tasks.image.data.scale import Scale
@@ -148,12 +148,12 @@ def draw(
     together = max(1, CHUNK // (classes * shape.numel()))
     progress = Progress(label, draws, noun="sample of each class")
     parts = []
-    begun = _clock(device)
+    begun = clock(device)
     for first in range(0, draws, together):
         count = min(together, draws - first)
         parts.append(model.draw(batch, count, steps=steps, solver=solver, generator=generator))
         progress.update(first + count)
-    seconds = _clock(device) - begun
+    seconds = clock(device) - begun
     progress.close()
     unit = torch.cat(parts, dim=1)
     bad = ~unit.flatten(2).isfinite().all(dim=2)
@@ -173,13 +173,12 @@ def latency(model: ImageModel, held: HeldOut, draws: int, *, steps: int, solver:
     generator = torch.Generator(device).manual_seed(0)
     together = max(1, CHUNK // held.unit[0].numel())
     counts = [min(together, draws - first) for first in range(0, draws, together)]
-    times: list[float] = []
-    while len(times) < _LATENCY_CALLS and sum(times) < _LATENCY_SECONDS:
-        begun = _clock(device)
+
+    def call() -> None:
         for count in counts:
             model.draw(batch, count, steps=steps, solver=solver, generator=generator)
-        times.append(_clock(device) - begun)
-    return 1000 * sorted(times)[len(times) // 2]
+
+    return latency_ms(call, device, _LATENCY_CALLS, _LATENCY_SECONDS)
 
 
 def proper_scores(samples: Tensor, held: HeldOut) -> dict[str, float]:
@@ -212,10 +211,3 @@ def spread_ratio(samples: Tensor, held: HeldOut) -> dict[str, float]:
             made += len(truths) * float(own.double().var(dim=0).mean())
             real += len(truths) * float(truths.double().var(dim=0).mean())
     return {"spread_ratio": (made / real) ** 0.5} if real else {}
-
-
-def _clock(device: torch.device) -> float:
-    """Seconds, once the device has finished what was asked of it."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

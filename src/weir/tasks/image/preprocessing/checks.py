@@ -6,8 +6,9 @@ import hashlib
 
 import numpy as np
 
+from weir.artifacts.schema_file import Repair
 from weir.errors import Repairable, UserError
-from weir.tasks.image.data.schema import PARTS, Repair
+from weir.tasks.image.data.schema import PARTS
 from weir.tasks.image.preprocessing.pictures import UNTOLD, Pictures
 from weir.tasks.image.settings.dataset import ImageDataset
 

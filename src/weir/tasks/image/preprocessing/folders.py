@@ -9,8 +9,8 @@ from typing import IO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from weir.artifacts.schema_file import Repair
 from weir.errors import Repairable, UserError
-from weir.tasks.image.data.schema import Repair
 from weir.tasks.image.preprocessing.archives import DAMAGE, Members, slashed
 from weir.tasks.image.preprocessing.pictures import UNTOLD, Pictures, room, to_array
 from weir.tasks.image.settings.dataset import ImageDataset

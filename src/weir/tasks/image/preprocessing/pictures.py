@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageOps
 
+from weir.artifacts.schema_file import Repair
 from weir.errors import UserError
-from weir.tasks.image.data.schema import Repair
 from weir.tasks.image.settings.dataset import ImageDataset
 
 

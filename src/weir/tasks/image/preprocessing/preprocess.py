@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import replace
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from weir.artifacts.raw_folder import HASH_FIRST, RawFolder
 from weir.errors import UserError
 from weir.tasks.image.data.judge import JUDGE
 from weir.tasks.image.data.load import IMAGES, ImageData, ImageSet, digest
@@ -39,8 +39,8 @@ def preprocess(config: ImageDataset, raw: Path, output: Path) -> None:
     Raises:
         UserError: the pictures are not usable as `config` describes them; one line.
     """
-    names, sha256 = _raw_files(raw)
-    data = process(config, raw, names, sha256, output)
+    source = RawFolder.read(raw)
+    data = process(config, raw, source.names, source.combined(HASH_FIRST), output)
     schema = data.schema
     if config.judge is not None and schema.levels is not None and len(schema.classes) > 1:
         parts = {part: data.split(part) for part in PARTS}
@@ -141,21 +141,3 @@ def _points(raw: Path) -> tuple[dict[str, object], Pictures]:
     classes = law_of(truth).classes
     part = np.full(len(label), UNTOLD)
     return truth, Pictures(str(raw / POINTS), points, label, part, classes, None)
-
-
-def _raw_files(raw: Path) -> tuple[list[str], str]:
-    """Names of a raw folder's files, by its `source.json`, and a SHA-256 over theirs."""
-    file = raw / "source.json"
-    try:
-        files = sorted((f["name"], f["sha256"]) for f in json.loads(file.read_bytes())["files"])
-        if not files:
-            raise ValueError
-        return [name for name, _ in files], combined(files)
-    except (OSError, ValueError, LookupError, TypeError):
-        raise UserError(f"{file} is missing or damaged; rerun weir fetch") from None
-
-
-def combined(files: list[tuple[str, str]]) -> str:
-    """SHA-256 over names and SHA-256s of files, in order of name."""
-    text = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(files))
-    return hashlib.sha256(text.encode()).hexdigest()

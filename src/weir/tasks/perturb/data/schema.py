@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from weir.artifacts.schema_file import SchemaFile
+from weir.artifacts.schema_file import ColumnRepair, SchemaFile
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
@@ -15,24 +15,6 @@ LAW = ("law.json", "law.safetensors")
 
 CONTROL = 0
 """Number of the control among the conditions."""
-
-
-@dataclass(frozen=True)
-class Repair:
-    """A change that preprocessing made to the raw cells.
-
-    Attributes:
-        kind: what was done: `missing`, `empty cells`, `quality`, `no control`, `small groups`,
-            `unseen`, `genes`.
-        count: cells or genes concerned.
-        detail: how, in words.
-        columns: columns of `obs` concerned.
-    """
-
-    kind: str
-    count: int
-    detail: str
-    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +47,12 @@ class Context:
 
 @dataclass(frozen=True)
 class LibraryLaw:
-    """Mean and standard deviation (population) of the training cells' natural log library."""
+    """Mean and standard deviation (population) of the training cells' natural log library.
+
+    Attributes:
+        mean: of the logarithms.
+        sd: of the logarithms.
+    """
 
     mean: float
     sd: float
@@ -127,7 +114,7 @@ class Schema(SchemaFile):
     fold: str | None
     simulated: bool
     cells: dict[Part, int]
-    repairs: tuple[Repair, ...]
+    repairs: tuple[ColumnRepair, ...]
     source_sha256: str
     digest: str
     reading: Reading | None = None

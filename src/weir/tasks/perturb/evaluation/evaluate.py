@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from weir.artifacts.evaluation import Scored
 from weir.errors import UserError
 from weir.progress import Progress
 from weir.tasks.perturb.baselines.ceilings import Oracle, SplitHalf
-from weir.tasks.perturb.evaluation.definitions import DEFINITIONS, HEADLINE
+from weir.tasks.perturb.evaluation.definitions import HEADLINE, defined, ordered
 from weir.tasks.perturb.evaluation.doses import dose_curves
 from weir.tasks.perturb.evaluation.generation import Made, TwinError, generate, measured, simulated
 from weir.tasks.perturb.evaluation.scores import (
@@ -45,23 +45,18 @@ def evaluate(
     model: nn.Module,
     data: PerturbData,
     config: PerturbEvaluate,
-    details: Path,
     *,
     seed: int,
     label: str,
-) -> dict[str, Any]:
-    """Score `model` on every response of the split; tables and cells go into `details`.
+) -> Scored:
+    """Score `model` on every response of the split.
 
     Args:
         model: a `Responder`, or a stage-1 model, which is scored by its latents.
         data: on the device of the model.
         config: the evaluate node.
-        details: existing folder; `curve.csv` goes beside it.
         seed: of the generated cells.
         label: names the progress line.
-
-    Returns:
-        the task's part of `evaluation.json`: metrics, definitions, protocol, nfe, latency, curve.
 
     Raises:
         UserError: the split has no perturbed cells.
@@ -71,16 +66,8 @@ def evaluate(
         # With scikit-learn, which takes seconds to import.
         from weir.tasks.perturb.evaluation.latents import evaluate_latents
 
-        found = evaluate_latents(model, data, config, details, seed=seed)
-    else:
-        found = _Evaluation(model, data, config, seed).run(details, label)
-    known = found["metrics"]
-    return {
-        **found,
-        # In the order of the table of definitions.
-        "metrics": {name: known[name] for name in DEFINITIONS if name in known},
-        "definitions": {name: DEFINITIONS[name]._asdict() for name in DEFINITIONS if name in known},
-    }
+        return evaluate_latents(model, data, config, seed=seed)
+    return _Evaluation(model, data, config, seed).run(label)
 
 
 class _Evaluation:
@@ -93,8 +80,8 @@ class _Evaluation:
         self.estimand = estimand_of(model, config.estimand)
         self.steps = [config.steps, *(config.quality_steps if config.stepped else [])]
 
-    def run(self, details: Path, label: str) -> dict[str, Any]:
-        """Score, write the tables, and describe what was found."""
+    def run(self, label: str) -> Scored:
+        """Score, and describe what was found."""
         data, config = self.data, self.config
         responses = self._responses()
         about = {
@@ -132,24 +119,23 @@ class _Evaluation:
         progress.close()
         frames = tables.frames()
         frames["doses"] = self._doses(examiner, questions)
-        for name, frame in frames.items():
-            if len(frame):
-                frame.to_parquet(details / f"{name}.parquet", index=False)
-        curve(frames["genes"]).to_csv(details.parent / "curve.csv", index=False)
-        export.write(details / "cells.h5ad")
         points = [self._point(*each) for each in zip(self.steps, scores, seconds, strict=True)]
         metrics = pool(scores[0])
         if twins:
             metrics |= twins.total()
-        return {
-            "headline": HEADLINE,
-            "metrics": metrics,
-            "protocol": self._protocol(responses),
-            "nfe": points[0]["nfe"],
-            "latency_ms": points[0]["latency_ms"],
-            "seconds": points[0]["seconds"],
-            "quality_curve": sorted(points, key=lambda p: p["nfe"]) if self.config.stepped else [],
-        }
+        return Scored(
+            headline=HEADLINE,
+            metrics=ordered(metrics),
+            definitions=defined(metrics),
+            protocol=self._protocol(responses),
+            nfe=points[0]["nfe"],
+            latency_ms=points[0]["latency_ms"],
+            seconds=points[0]["seconds"],
+            curve=curve(frames["genes"]),
+            quality_curve=sorted(points, key=lambda p: p["nfe"]) if self.config.stepped else [],
+            tables={name: frame for name, frame in frames.items() if len(frame)},
+            files={"cells.h5ad": export.write},
+        )
 
     def _ask(
         self, examiner: Examiner, response: Response, number: int

@@ -6,7 +6,6 @@ With a simulator also the error of edited cells against their exact twins, which
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from weir.errors import WeirError
+from weir.metrics.latency import clock
 from weir.tasks.perturb.baselines.pools import balanced_indices
 from weir.tasks.perturb.flow.responder import Generated
 from weir.tasks.perturb.representation.cell_code import log_normalise
@@ -134,19 +134,13 @@ def simulated(
         generator: source of randomness, on the device of the cells.
         scale: library to which counts are normalised.
     """
-    begun = time.perf_counter()
-    items = balanced_indices(len(controls), samples, generator).to(controls.rows.device)
+    device = controls.rows.device
+    begun = clock(device)
+    items = balanced_indices(len(controls), samples, generator).to(device)
     rows = controls.rows[items]
     counts = oracle.edit(law, rows, target)
     expression = log_normalise(counts, counts.sum(dim=1).clamp(min=1), scale)
-    return Made(Generated(expression, counts), rows, rows, time.perf_counter() - begun)
-
-
-def clock(device: torch.device) -> float:
-    """Seconds, once the device has finished what was asked of it."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+    return Made(Generated(expression, counts), rows, rows, clock(device) - begun)
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +16,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from weir.artifacts.evaluation import Scored
+from weir.metrics.latency import clock
 from weir.tasks.perturb.data.cells import CellSet
+from weir.tasks.perturb.evaluation.definitions import defined, ordered
 from weir.tasks.perturb.evaluation.scores import spaced
 from weir.tasks.perturb.evaluation.tables import CURVE, plane
 from weir.tasks.perturb.representation.cell_code import log_normalise
@@ -37,19 +38,20 @@ FOLDS = 3
 
 @torch.no_grad()
 def evaluate_latents(
-    model: CellCode, data: PerturbData, config: PerturbEvaluate, details: Path, *, seed: int
-) -> dict[str, Any]:
-    """Score a stage-1 model, and write the table `latent` (x, y, batch, cell_type).
+    model: CellCode, data: PerturbData, config: PerturbEvaluate, *, seed: int
+) -> Scored:
+    """Score a stage-1 model; table `latent` (x, y, batch, cell_type).
 
     Its fit is the likelihood of counts, or what a code without counts gives back of expression.
     Batches are told apart on training and validation cells: the cells of a test split may all be
     of one batch.
     """
-    schema, begun = data.schema, time.perf_counter()
+    schema, device = data.schema, data.table.library.device
+    begun = clock(device)
     split = data.split(config.split)
     fit = "nll" if model.counted else "reconstruction"
     scores = {fit: nll(model, split, seed) if model.counted else reconstruction(model, split)}
-    seconds = time.perf_counter() - begun
+    seconds = clock(device) - begun
     known = torch.cat([data.split("train").rows, data.split("validation").rows]).sort().values
     cells = CellSet(data.table, known[spaced(len(known), CELLS).to(known.device)])
     latent, points = [], []
@@ -63,15 +65,12 @@ def evaluate_latents(
     for name, features in (("batch_auc", z), ("batch_auc_expression", x)):
         scores[name] = separation(features, batch, strata, seed)
     scores["cell_type_accuracy"] = accuracy(z, cell_type, seed)
-    _latent_table(z, batch, cell_type, data, config, seed).to_parquet(
-        details / "latent.parquet", index=False
-    )
-    # There is nothing generated to draw, but every evaluation has this table.
-    pd.DataFrame(columns=list(CURVE)).to_csv(details.parent / "curve.csv", index=False)
-    return {
-        "headline": fit,
-        "metrics": {name: value for name, value in scores.items() if np.isfinite(value)},
-        "protocol": {
+    found = {name: value for name, value in scores.items() if np.isfinite(value)}
+    return Scored(
+        headline=fit,
+        metrics=ordered(found),
+        definitions=defined(found),
+        protocol={
             "split": config.split,
             "fold": schema.fold,
             "cells": len(split),
@@ -79,11 +78,13 @@ def evaluate_latents(
             "cells_classified": len(cells),
             "cross_validation": FOLDS,
         },
-        "nfe": 1,
-        "latency_ms": 1000 * seconds,
-        "seconds": seconds,
-        "quality_curve": [],
-    }
+        nfe=1,
+        latency_ms=1000 * seconds,
+        seconds=seconds,
+        # There is nothing generated to draw.
+        curve=pd.DataFrame(columns=list(CURVE)),
+        tables={"latent": _latent_table(z, batch, cell_type, data, config, seed)},
+    )
 
 
 def nll(model: CellCode, cells: CellSet, seed: int) -> float:

@@ -9,8 +9,8 @@ import numpy as np
 import scanpy
 from scipy import sparse
 
+from weir.artifacts.schema_file import ColumnRepair
 from weir.errors import Repairable, UserError
-from weir.tasks.perturb.data.schema import Repair
 from weir.tasks.perturb.preprocessing.labels import Labels
 from weir.tasks.perturb.preprocessing.reading import RawCells
 from weir.tasks.perturb.settings.dataset import PerturbDataset
@@ -129,7 +129,7 @@ def drop_poor(cells: RawCells, labels: Labels, totals: Totals, config: PerturbDa
                 "empty_cells",
                 "drop",
             )
-        labels.repairs.append(Repair("empty cells", int(empty.sum()), "no counts: left out"))
+        labels.repairs.append(ColumnRepair("empty cells", int(empty.sum()), "no counts: left out"))
         labels.keep(~empty)
     rows, quality = labels.rows, config.quality
     limits = (
@@ -143,7 +143,7 @@ def drop_poor(cells: RawCells, labels: Labels, totals: Totals, config: PerturbDa
     good = np.ones(len(rows), bool)
     for poor, why in limits:
         if poor.any():
-            labels.repairs.append(Repair("quality", int(poor.sum()), f"{why}: left out"))
+            labels.repairs.append(ColumnRepair("quality", int(poor.sum()), f"{why}: left out"))
             good &= ~poor
     if not good.any():
         raise UserError(f"{cells.file}: no cell passes `quality`; lower its limits")

@@ -17,8 +17,8 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 from sklearn.decomposition import PCA
 
+from weir.artifacts.schema_file import ColumnRepair
 from weir.errors import UserError
-from weir.tasks.perturb.data.schema import Repair
 from weir.tasks.perturb.preprocessing.reading import RawCells
 from weir.tasks.perturb.settings.dataset import PerturbDataset
 
@@ -79,7 +79,7 @@ class Choice(NamedTuple):
 
     genes: np.ndarray
     sample: sparse.csr_matrix
-    repairs: list[Repair]
+    repairs: list[ColumnRepair]
 
 
 def choose_genes(cells: RawCells, train: np.ndarray, config: PerturbDataset) -> Choice:
@@ -105,15 +105,17 @@ def choose_genes(cells: RawCells, train: np.ndarray, config: PerturbDataset) -> 
         picked = slice(*np.searchsorted(sample_rows, (rows.start, rows.stop)))
         pieces.append(piece[sample_rows[picked] - rows.start].astype("float32"))
     sample = sparse.vstack(pieces, format="csr")
-    repairs: list[Repair] = []
+    repairs: list[ColumnRepair] = []
     genes = np.flatnonzero(seen >= config.genes.min_cells)
     if dropped := len(seen) - len(genes):
         detail = f"seen in less than {config.genes.min_cells} training cells: left out"
-        repairs.append(Repair("genes", dropped, detail))
+        repairs.append(ColumnRepair("genes", dropped, detail))
     most = config.genes.highly_variable
     if most is not None and len(genes) > most:
         repairs.append(
-            Repair("genes", len(genes) - most, f"not among the {most} most variable: left out")
+            ColumnRepair(
+                "genes", len(genes) - most, f"not among the {most} most variable: left out"
+            )
         )
         genes = genes[variable_genes(sample[:, genes], most, config.scale)]
     if len(genes) < 2:

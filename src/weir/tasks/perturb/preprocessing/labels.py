@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from weir.artifacts.schema_file import ColumnRepair
 from weir.errors import Repairable, UserError
-from weir.tasks.perturb.data.schema import Condition, Repair
+from weir.tasks.perturb.data.schema import Condition
 from weir.tasks.perturb.preprocessing.reading import RawCells, column
 from weir.tasks.perturb.settings.dataset import Columns, PerturbDataset
 
@@ -34,7 +35,7 @@ class Labels:
     cell_type: np.ndarray
     batch: np.ndarray
     section: np.ndarray
-    repairs: list[Repair]
+    repairs: list[ColumnRepair]
 
     def keep(self, mask: np.ndarray) -> None:
         """Keep some cells, and the conditions they have."""
@@ -70,7 +71,7 @@ def read_labels(cells: RawCells, config: PerturbDataset) -> Labels:
 
 def read_columns(
     cells: RawCells, config: PerturbDataset, roles: Sequence[str] = ROLES
-) -> tuple[dict[str, pd.Series], np.ndarray, list[Repair]]:
+) -> tuple[dict[str, pd.Series], np.ndarray, list[ColumnRepair]]:
     """Columns of some roles where mapped, and which cells `[cell]` bool have a value in each.
 
     Raises:
@@ -82,7 +83,7 @@ def read_columns(
         for role in roles
         if (name := getattr(obs, role)) is not None
     }
-    repairs: list[Repair] = []
+    repairs: list[ColumnRepair] = []
     present = np.ones(len(cells.obs), bool)
     for role, series in values.items():
         missing = series.isna().to_numpy()
@@ -100,7 +101,9 @@ def read_columns(
             )
         present &= ~missing
         repairs.append(
-            Repair("missing", int(missing.sum()), f"no {role}: left out", (getattr(obs, role),))
+            ColumnRepair(
+                "missing", int(missing.sum()), f"no {role}: left out", (getattr(obs, role),)
+            )
         )
     return values, present, repairs
 

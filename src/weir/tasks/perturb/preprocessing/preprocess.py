@@ -7,7 +7,6 @@ then what describes them.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +19,13 @@ import torch
 from scipy import sparse
 
 from weir.artifacts.growing_array import GrowingArray
+from weir.artifacts.raw_folder import RawFolder
+from weir.artifacts.schema_file import ColumnRepair
 from weir.errors import UserError
 from weir.tasks.perturb.data.cells import DATA, INDICES, INDPTR
 from weir.tasks.perturb.data.load import CELLS, NICHE, digest
 from weir.tasks.perturb.data.pca import Pca
-from weir.tasks.perturb.data.schema import LAW, PARTS, Context, LibraryLaw, Reading, Repair, Schema
+from weir.tasks.perturb.data.schema import LAW, PARTS, Context, LibraryLaw, Reading, Schema
 from weir.tasks.perturb.preprocessing.checks import Totals, check_positions, count_totals, drop_poor
 from weir.tasks.perturb.preprocessing.genes import choose_genes, fit_components, niche_features
 from weir.tasks.perturb.preprocessing.labels import Labels, read_labels
@@ -94,7 +95,8 @@ def preprocess(config: PerturbDataset, raw: Path, output: Path) -> None:
     Raises:
         UserError: the cells are not usable as `config` describes them; one line.
     """
-    file, sha256 = _raw_file(raw)
+    source = RawFolder.read(raw).main
+    file = raw / source.name
     with open_cells(file, config) as cells:
         labels = read_labels(cells, config)
         check_positions(cells, labels, config)
@@ -153,7 +155,7 @@ def preprocess(config: PerturbDataset, raw: Path, output: Path) -> None:
         simulated=(raw / LAW[0]).exists(),
         cells={name: int((part == i).sum()) for i, name in enumerate(PARTS)},
         repairs=(*labels.repairs, *chosen.repairs),
-        source_sha256=sha256,
+        source_sha256=source.sha256,
         digest="",
         reading=Reading(
             config.layer, config.genes.name, config.obs.model_dump(), config.neighbours
@@ -164,16 +166,6 @@ def preprocess(config: PerturbDataset, raw: Path, output: Path) -> None:
     if schema.simulated:
         for name in LAW:
             shutil.copyfile(raw / name, output / name)
-
-
-def _raw_file(raw: Path) -> tuple[Path, str]:
-    """The `.h5ad` of a raw folder, the first file of its `source.json`, and its SHA-256."""
-    file = raw / "source.json"
-    try:
-        first = json.loads(file.read_bytes())["files"][0]
-        return raw / first["name"], first["sha256"]
-    except (OSError, ValueError, LookupError, TypeError):
-        raise UserError(f"{file} is missing or damaged; rerun weir fetch") from None
 
 
 def _drop_unseen(
@@ -190,7 +182,7 @@ def _drop_unseen(
                 "can be learnt of it; fix `held_out`"
             )
         labels.repairs.append(
-            Repair("unseen", int(new.sum()), f"only in held-out cells: {', '.join(names)}")
+            ColumnRepair("unseen", int(new.sum()), f"only in held-out cells: {', '.join(names)}")
         )
         labels.keep(~new)
         context, part = context[~new], part[~new]

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from weir.artifacts.schema_file import ColumnRepair
 from weir.errors import Repairable, UserError
-from weir.tasks.perturb.data.schema import CONTROL, Context, Repair
+from weir.tasks.perturb.data.schema import CONTROL, Context
 from weir.tasks.perturb.preprocessing.labels import Labels, parts_of
 from weir.tasks.perturb.settings.dataset import (
     LeaveCombinationOut,
@@ -50,7 +51,7 @@ def matched_contexts(
                 "drop",
             )
         labels.repairs.append(
-            Repair("no control", int(lonely.sum()), f"{_listed(names)}: left out")
+            ColumnRepair("no control", int(lonely.sum()), f"{_listed(names)}: left out")
         )
         labels.keep(~lonely)
     if not len(labels.rows):
@@ -62,7 +63,7 @@ def matched_contexts(
     if small.any():
         count = len(np.unique(pair[small]))
         labels.repairs.append(
-            Repair(
+            ColumnRepair(
                 "small groups",
                 int(small.sum()),
                 f"{count} groups of one context and condition with less than {least} cells: "
