@@ -8,6 +8,7 @@ import sys
 from weir.artifacts.model_folder import ModelCard, read_card
 from weir.errors import UserError
 from weir.pipeline.layout import find_root
+from weir.stages.models import schema_of
 from weir.stages.restore import restore
 from weir.tasks import part
 
@@ -74,7 +75,7 @@ def _new_cells(card: ModelCard, options: argparse.Namespace) -> tuple[str, ...]:
     )
     return part(card.task, "prediction.predict_cells").predict_cells(
         restore(options.model),
-        card.schema,
+        schema_of(card),
         options.cells,
         options.output,
         request=request,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from weir.artifacts.model_folder import read_card
 from weir.errors import UserError
+from weir.stages.models import schema_of
 from weir.stages.restore import restore
 from weir.tasks import part
 
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
         notes = part(card.task, "prediction.risks").write_risks(
             model,
             f"{card.section}/{card.name}",
-            card.schema,
+            schema_of(card),
             options.meds,
             options.times,
             output,

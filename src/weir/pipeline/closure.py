@@ -8,12 +8,17 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
+SETTINGS = "settings.sections"
+"""The part of a task that names the types of its settings."""
+
 
 def stage_modules(stage: str, task: str) -> set[str]:
     """Every `weir` module that a stage imports for a task, at any depth.
 
     Imports inside functions count; those under `TYPE_CHECKING` do not. A stage reaches a task
-    through `part(task, "name")`, which counts as an import of `weir.tasks.<task>.<name>`.
+    through `part(task, "name")`, which counts as an import of `weir.tasks.<task>.<name>`. The one
+    exception are the types of all sections' settings, which only refuse what is not valid: of
+    theirs the defaults alone are code on which a result depends.
     """
     seen: set[str] = set()
     frontier = [f"weir.stages.{stage}"]
@@ -25,7 +30,7 @@ def stage_modules(stage: str, task: str) -> set[str]:
         direct, parts = _imports(module)
         frontier += direct
         if task:
-            frontier += [f"weir.tasks.{task}.{name}" for name in parts]
+            frontier += [f"weir.tasks.{task}.{name}" for name in parts if name != SETTINGS]
     return seen
 
 

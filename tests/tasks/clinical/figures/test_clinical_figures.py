@@ -62,8 +62,8 @@ def stored(found: dict[str, Any], details: Path, node: str, kind: str, **change:
 def made(tiny_clinical: ClinicalData, tmp_path_factory: pytest.TempPathFactory):
     """An autoencoder with a head, in two splits, and two baselines."""
     found = []
-    logistic = build(ClinicalBaseline(method="logistic", dataset="tiny"), tiny_clinical.card())
-    rate = build(ClinicalBaseline(method="mean_rate", dataset="tiny"), tiny_clinical.card())
+    logistic = build(ClinicalBaseline(method="logistic", dataset="tiny"), tiny_clinical.schema)
+    rate = build(ClinicalBaseline(method="mean_rate", dataset="tiny"), tiny_clinical.schema)
     for model in (logistic, rate):
         model.fit(tiny_clinical, 0)
     models = {
