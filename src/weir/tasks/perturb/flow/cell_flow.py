@@ -289,7 +289,7 @@ class Pairing:
     coupling: CouplingName = "optimal"
     rounds: int = 8
     size: int = 1024
-    balance: float = 0.0
+    balance: float = 1.0
 
 
 class CellFlow(FlowModel):

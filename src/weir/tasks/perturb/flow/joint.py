@@ -50,7 +50,7 @@ class JointObjective(LatentJoint):
         model: CellFlow,
         autoencoder: Objective,
         *,
-        weight: float = 1.0,
+        weight: float,
         times: TimeLaw = "uniform",
         draws: int = 1,
         energy_weight: float = 0.0,
