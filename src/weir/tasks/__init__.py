@@ -10,12 +10,15 @@ needs and an edit of one part reruns only the stages built on it:
 | `describe` | `describe(file)`: proposes a dataset node for a user's file |
 | `preprocess` | `preprocess(config, raw, output)` |
 | `data` | `load(folder)`: `name`, `card()`, `split(part)`, `to(device)` |
-| `stage1`, `stage2`, `joint` | `build(card)`, `prepare(model, config, items, ...)`, `objective` |
-| `student` | `build(card)`, `start(config, teacher)`: a student before training |
-| `baseline` | `build(card)`, `built_on(card)`, `fit(model, config, data, below, ...)` |
+| `stage1`, `joint` | `build(config, schema)`, `prepare(model, config, items)`, `objective` |
+| `stage2` | `build(config, schema, below)`, `prepare(model, config, items, below)`, `objective` |
+| `baseline` | `build(config, schema, below)`, `BUILT_ON`, `fit(model, config, data, below, ...)` |
 | `evaluation` | `evaluate(model, data, config, details, ...)` |
 | `figures` | `HEADLINE` or `FAMILIES`, `figures(evaluations)` |
 
+`build` makes an untrained model: `config` is the typed node, `schema` the typed description of the
+data (`data/schema.py`), `below` the untrained model that it is built on. A flow makes its student
+by `as_student(config)`.
 `stage1.objective` is None for a model that `prepare` completes, which is then not trained. A task
 need not have every section: `image` has no `joint`.
 `tasks/forecast` is the reference; a new task is a new folder and its name in `TASKS`.

@@ -109,7 +109,7 @@ def test_features_are_named_and_counts_found(tiny_clinical: ClinicalData) -> Non
         assert torch.equal(counts(table, codes)[:, number - 1], expected)
     assert counts(table, codes).shape[1] == codes
     last = table[:, names.index("c0 last")]
-    own = (record == 0) & (batch.code == 1 + [c["name"] for c in schema["codes"]].index("c0"))
+    own = (record == 0) & (batch.code == 1 + [c.name for c in schema.codes].index("c0"))
     if own.any():
         assert last[0] == batch.value[own][-1]
     assert torch.equal(table[:, -batch.static.shape[1] :], batch.static)
