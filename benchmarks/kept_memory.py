@@ -29,7 +29,9 @@ def steps(keep: bool) -> dict[str, float]:
         raise SystemExit("only glibc can be told to keep memory")
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = Density((1, 28, 28), 10, transform="mixture", layers=1, hidden=[1024, 1024])
+    model = Density(
+        (1, 28, 28), 10, transform="mixture", layers=1, hidden=[1024, 1024], embedding=32
+    )
     u, label = torch.randn(BATCH, 1, 28, 28), torch.randint(10, (BATCH,))
     seconds = []
     for _ in range(STEPS):

@@ -28,6 +28,7 @@ from anndata.io import write_elem
 
 from weir.artifacts.model_folder import ModelCard
 from weir.settings.training import Training
+from weir.stages.restore import build_model
 from weir.tasks.perturb.data.load import PerturbData, load
 from weir.tasks.perturb.flow import stage2
 from weir.tasks.perturb.preprocessing.preprocess import preprocess
@@ -133,7 +134,7 @@ def train_autoencoder(folder: Path, cells: int) -> None:
     data = load(folder / "processed")
     config = PerturbStage1.model_validate({"dataset": "cells", "network": {"hidden": 512}})
     torch.manual_seed(0)
-    model = stage1.build(_card("stage1", config, data))
+    model = build_model(_card("stage1", config, data))
     started = time.perf_counter()
     stage1.prepare(model, config, data.split("train"))
     _report("stage 1: moments of all training cells", started)
@@ -152,8 +153,8 @@ def train_flow(folder: Path, cells: int) -> None:
         {"stage1": "cells", "field": {"width": 512}, "coupling": {"rounds": 2, "size": 256}}
     )
     torch.manual_seed(0)
-    model = stage2.build(_card("stage2", config, data, upstream))
-    vae = stage1.build(upstream)
+    model = build_model(_card("stage2", config, data, upstream))
+    vae = build_model(upstream)
     vae.load_state_dict(torch.load(folder / "autoencoder.pt", weights_only=True))
     train_cells = data.split("train")
     started = time.perf_counter()

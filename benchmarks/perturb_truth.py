@@ -29,7 +29,7 @@ from weir.artifacts.raw_folder import RawFolder
 from weir.metrics.distances import energy_distance
 from weir.metrics.perturbation import correlation
 from weir.settings.training import Training
-from weir.stages.restore import restore
+from weir.stages.restore import build_model, restore
 from weir.tasks.perturb.data.cells import CellSet
 from weir.tasks.perturb.data.load import PerturbData, load
 from weir.tasks.perturb.flow import stage2
@@ -118,7 +118,7 @@ def places(folder: Path) -> None:
     told = first.model_dump(mode="json")
     upstream = ModelCard("stage1", "t", 0, "perturb", "t", told, schema)
     torch.manual_seed(0)
-    vae = stage1.build(upstream)
+    vae = build_model(upstream)
     stage1.prepare(vae, first, cells)
     train(stage1.objective(first, vae), cells, None, training, seed=0, checkpoints=folder / "vae")
     for name, roles in (("with the niche", ["niche"]), ("without", [])):
@@ -126,7 +126,7 @@ def places(folder: Path) -> None:
         told = second.model_dump(mode="json")
         card = ModelCard("stage2", "t", 0, "perturb", "t", told, schema, upstream=vars(upstream))
         torch.manual_seed(0)
-        model = stage2.build(card)
+        model = build_model(card)
         stage2.prepare(model, second, cells, vae.eval())
         objective = stage2.objective(second, model)
         train(objective, model.items(cells), None, training, seed=0, checkpoints=folder / name)

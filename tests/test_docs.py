@@ -176,10 +176,25 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch) -> None:
 
     from weir.artifacts.model_folder import ModelCard, save_model
     from weir.pipeline.params.graph import load_params
-    from weir.tasks import part
+    from weir.stages.restore import build_model
 
     nodes = load_params(ROOT / "config/quickstart.yaml").nodes
-    schema = {"columns": ["a", "b", "c", "d"], "lookback": 48, "horizon": 24, "cycle": 24}
+    schema = {
+        "task": "forecast",
+        "columns": ["a", "b", "c", "d"],
+        "frequency": "h",
+        "cycle": 24,
+        "lookback": 48,
+        "horizon": 24,
+        "rows": 100,
+        "first_time": "2020-01-01",
+        "splits": {"train": [0, 80], "validation": [80, 90], "test": [90, 100]},
+        "scaler": {"mean": [0.0] * 4, "std": [1.0] * 4},
+        "repairs": [],
+        "source_sha256": "",
+        "digest": "",
+        "simulated": False,
+    }
 
     def card(ref: str, **more) -> ModelCard:
         settings = nodes[ref].config.model_dump(mode="json")
@@ -191,7 +206,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch) -> None:
     student = card("distill/river-onestep", upstream=asdict(second))
     folder = tmp_path / "results/distill/river-onestep-s0"
     folder.mkdir(parents=True)
-    save_model(folder, part("forecast", "flow.student").build(student), student)
+    save_model(folder, build_model(student), student)
     (block,) = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     names: dict = {}

@@ -6,15 +6,26 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from weir.errors import UserError
+
+FORMAT = 1
+"""Format of the cards that this version writes, and the only one that it reads."""
+
+WRITER = "load it with the version of Weir that wrote it, or train the model again"
+"""What to do about a card that this version does not read."""
+
+
+class CardError(UserError):
+    """A card that is whole but says what this version of Weir does not read; no file is named."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class ModelCard:
         schema: what the model must know of its data (shapes, columns, scaler).
         upstream: card of the model it is built on, if any.
         chain: settings of nodes between the two, such as the teacher's.
+        format: of the card itself; a card without it is of format 1.
     """
 
     section: str
@@ -42,6 +54,7 @@ class ModelCard:
     schema: dict[str, Any]
     upstream: dict[str, Any] | None = None
     chain: dict[str, Any] | None = None
+    format: int = FORMAT
 
     def parent(self) -> ModelCard:
         """Card of the model this one is built on."""
@@ -82,29 +95,63 @@ def read_card(folder: Path) -> ModelCard:
     """The card of a model folder.
 
     Raises:
-        UserError: no such folder, or not a whole model folder.
+        UserError: no such folder, not a whole model folder, or one of another version of Weir.
     """
     path = folder / "config.json"
     try:
-        return ModelCard(**json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); run the stage that makes {folder}"
         ) from error
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: is damaged; remove {folder} and run its stage again") from error
+    try:
+        return _card_of(content)
+    except CardError as error:
+        raise UserError(f"{path}: {error}; {WRITER}") from None
+
+
+def _card_of(content: object, place: str = "") -> ModelCard:
+    """The card of what a file says, checked with all cards that it is built on.
+
+    Raises:
+        CardError: it is of another format, or has an entry too many, too few or not valid.
+    """
+    if not isinstance(content, dict):
+        raise CardError(f"{place or 'its content'} is no mapping")
+    where = f"{place}." if place else ""
+    if (number := content.get("format", 1)) != FORMAT:
+        raise CardError(f"{where}format is {number!r}, and this version of Weir reads {FORMAT}")
+    if unknown := sorted(content.keys() - {field.name for field in fields(ModelCard)}):
+        raise CardError(f"entry {where}{unknown[0]} is not known to this version of Weir")
+    try:
+        # Strictly, and as JSON: Python's strict rules take no mapping for a card.
+        card = TypeAdapter(ModelCard).validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        entry = f"entry {where}{'.'.join(map(str, first['loc']))}"
+        if first["type"] == "missing":
+            raise CardError(f"{entry} is missing") from None
+        raise CardError(f"{entry} is not valid ({first['msg']})") from None
+    if card.upstream is not None:
+        _card_of(card.upstream, f"{where}upstream")
+    return card
 
 
 def load_model(folder: Path, build: Callable[[ModelCard], nn.Module]) -> nn.Module:
     """The model of a folder in evaluation mode, built from its card by `build`.
 
     Raises:
-        UserError: the file is missing, damaged or of another model.
+        UserError: a file is missing, damaged, of another model or of another version of Weir.
     """
     path = folder / "model.safetensors"
     advice = f"remove {folder} and run its stage again"
     try:
         model = build(read_card(folder))
+    except CardError as error:
+        raise UserError(f"{folder / 'config.json'}: {error}; {WRITER}") from None
+    try:
         model.load_state_dict(load_file(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); {advice}") from error

@@ -7,6 +7,7 @@ import argparse
 from weir.artifacts.model_folder import read_card
 from weir.errors import UserError
 from weir.pipeline.layout import Layout, find_root
+from weir.stages.models import schema_of
 from weir.stages.restore import restore
 from weir.tasks import part
 from weir.tasks.command import Asked, Command
@@ -30,4 +31,13 @@ def run(options: argparse.Namespace) -> None:
         layout = Layout(find_root())
         return part(card.task, "data.load").load(layout.root / layout.processed(card.dataset))
 
-    own.run(Asked(options.model, card, options, lambda: restore(options.model), data))
+    own.run(
+        Asked(
+            options.model,
+            card,
+            options,
+            lambda: schema_of(card),
+            lambda: restore(options.model),
+            data,
+        )
+    )

@@ -40,8 +40,21 @@ class FlowModel(nn.Module):
     solver: SolverName = "midpoint"
     student: bool = False
 
-    def items(self, data: Any) -> Any:
-        """The data set that the flow is trained on, made of the task's: itself, or its latents."""
+    def as_student(self, settings: Any = None) -> FlowModel:
+        """A student to be trained, with a step size as a further input; by default a copy.
+
+        Args:
+            settings: of the node that asks for it; None for the defaults.
+        """
+        raise NotImplementedError
+
+    def items(self, data: Any, seed: int = 0) -> Any:
+        """The data set that the flow is trained on, made of the task's: itself, or its latents.
+
+        Args:
+            data: of the task.
+            seed: of what is drawn once, if anything is.
+        """
         return data
 
     def queries(self, data: Any) -> Any:

@@ -30,6 +30,10 @@ from weir.pipeline.content import (
     is_own,
 )
 
+SETTINGS = "settings.sections"
+"""Part of a task that names the types of all its settings. Those of a stage's own node are among
+its roots; those of nodes above have been read by the stages above."""
+
 DEPTH = 3
 """Levels of used definitions in a definition's own hash: two of one name are told apart by them."""
 
@@ -155,6 +159,8 @@ class Source:
     def _targets(self, use: Target | Part, task: str) -> list[Target]:
         if isinstance(use, Target):
             return [use]
+        if use.module == SETTINGS:
+            return []
         name = f"weir.tasks.{use.task or task}.{use.module}"
         module = self.module(name)
         if module is None:

@@ -8,12 +8,14 @@ Fills `results/baseline/<run>/` with the model folder.
 from __future__ import annotations
 
 from dataclasses import asdict
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from weir.artifacts.model_folder import load_model, read_card, save_model
+from weir.artifacts.model_folder import ModelCard, read_card, save_model
 from weir.processes import leave_to_main_process
+from weir.stages import models
 from weir.stages.train import card_of
 from weir.tasks import part
 
@@ -29,12 +31,12 @@ def run(
     data = part(task, "data.load").load(paths.inputs["data"])
     folder = paths.inputs.get("upstream")
     baseline = part(task, "baselines.baseline")
-    below = load_model(folder, baseline.built_on) if folder else None
+    below = models.load(folder, _door) if folder else None
     upstream = asdict(read_card(folder)) if folder else None
     card = card_of("baseline", name, task, seed, config, data, upstream=upstream)
     tracker.log_params({"baseline": card.config})
     torch.manual_seed(seed)
-    model = baseline.build(card)
+    model = models.build(card, _door)
     history = baseline.fit(
         model,
         config,
@@ -46,3 +48,8 @@ def run(
     )
     leave_to_main_process()
     save_model(paths.output, model, card, history)
+
+
+def _door(card: ModelCard) -> ModuleType:
+    baseline = part(card.task, "baselines.baseline")
+    return baseline if card.section == "baseline" else baseline.BUILT_ON[card.section]

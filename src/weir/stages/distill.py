@@ -22,7 +22,7 @@ from weir.distillation.pairs import PairSet
 from weir.distillation.regression import EndpointObjective, RegressionObjective
 from weir.errors import UserError
 from weir.flows.model import FlowModel
-from weir.stages.restore import restore_flow
+from weir.stages.restore_flow import restore_flow
 from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
 
@@ -52,7 +52,7 @@ def run(
             f"teacher.{config.teacher}.knots"
         )
     torch.manual_seed(seed)
-    student = part(task, "flow.student").start(config, teacher)
+    student = teacher.as_student(config)
     training, held_out = divide(pairs, config)
     card = card_of(
         "distill",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from weir.stages import models
 from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
 
@@ -27,7 +28,7 @@ def run(
     stage = part(task, "flow.joint")
     card = card_of("joint", name, task, seed, config, data)
     torch.manual_seed(seed)
-    model = stage.build(card)
+    model = models.build(card, lambda _: stage)
     splits = data.split("train"), data.split("validation")
     stage.prepare(model, config, splits[0])
     train_and_save(stage.objective(config, model), splits, config.training, card, paths, tracker)

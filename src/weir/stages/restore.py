@@ -1,50 +1,38 @@
-"""Loading any trained model from its folder.
-
-Loading a trained flow, apart from `restore` so that baselines are no part of what it imports.
-"""
+"""Loading any trained model from its folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 from torch import nn
 
-from weir.artifacts.model_folder import load_model, read_card
-from weir.flows.model import FlowModel
+from weir.artifacts.model_folder import ModelCard, load_model
+from weir.stages import models
 from weir.tasks import part
 
 
-def restore_flow(folder: Path) -> FlowModel:
-    """The flow of a stage2 or joint folder, in evaluation mode.
-
-    Raises:
-        UserError: no model folder, or a damaged one.
-    """
-    card = read_card(folder)
-    module = (
-        part(card.task, "flow.stage2")
-        if card.section == "stage2"
-        else part(card.task, "flow.joint")
-    )
-    return load_model(folder, module.build)
+def build_model(card: ModelCard) -> nn.Module:
+    """The untrained model of a card, whatever its section and task; see `models.build`."""
+    return models.build(card, _door)
 
 
 def restore(folder: Path) -> nn.Module:
     """The model of a folder, in evaluation mode, whatever its section and task.
 
     Raises:
-        UserError: no model folder, or a damaged one.
+        UserError: no model folder, a damaged one, or one of another version of Weir.
     """
-    card = read_card(folder)
+    return load_model(folder, build_model)
+
+
+def _door(card: ModelCard) -> ModuleType:
     match card.section:
         case "stage1":
-            module = part(card.task, "representation.stage1")
+            return part(card.task, "representation.stage1")
         case "stage2":
-            module = part(card.task, "flow.stage2")
+            return part(card.task, "flow.stage2")
         case "joint":
-            module = part(card.task, "flow.joint")
-        case "distill":
-            module = part(card.task, "flow.student")
+            return part(card.task, "flow.joint")
         case _:
-            module = part(card.task, "baselines.baseline")
-    return load_model(folder, module.build)
+            return part(card.task, "baselines.baseline")

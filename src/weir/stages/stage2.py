@@ -8,11 +8,13 @@ Fills `results/stage2/<run>/` with the model folder.
 from __future__ import annotations
 
 from dataclasses import asdict
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from weir.artifacts.model_folder import load_model, read_card
+from weir.artifacts.model_folder import ModelCard, read_card
+from weir.stages import models
 from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
 
@@ -27,12 +29,18 @@ def run(
     """Train the node's flow on the model of `paths.inputs["upstream"]`."""
     data = part(task, "data.load").load(paths.inputs["data"])
     stage = part(task, "flow.stage2")
-    stage1 = load_model(paths.inputs["upstream"], part(task, "representation.stage1").build)
+    stage1 = models.load(paths.inputs["upstream"], _door)
     upstream = asdict(read_card(paths.inputs["upstream"]))
     card = card_of("stage2", name, task, seed, config, data, upstream=upstream)
     torch.manual_seed(seed)
-    model = stage.build(card)
+    model = models.build(card, _door)
     training, validation = data.split("train"), data.split("validation")
     stage.prepare(model, config, training, stage1)
-    splits = model.items(training), model.items(validation)
+    splits = model.items(training, seed), model.items(validation, seed)
     train_and_save(stage.objective(config, model), splits, config.training, card, paths, tracker)
+
+
+def _door(card: ModelCard) -> ModuleType:
+    if card.section == "stage2":
+        return part(card.task, "flow.stage2")
+    return part(card.task, "representation.stage1")

@@ -17,7 +17,7 @@ from weir.distillation.pairs import knot_times, sample_pairs
 from weir.errors import UserError
 from weir.flows.solvers import EVALUATIONS
 from weir.progress import Progress
-from weir.stages.restore import restore_flow
+from weir.stages.restore_flow import restore_flow
 from weir.tasks import part
 from weir.training.devices import default_device
 

@@ -11,16 +11,17 @@ an edit of one part reruns only the stages that use it. `part(task, "flow.stage2
 | `preprocessing.describe` | `describe(file)`: proposes a dataset node for a user's file |
 | `preprocessing.preprocess` | `preprocess(config, raw, output)` |
 | `data.load` | `load(folder)`: `name`, `card()`, `split(part)`, `to(device)` |
-| `representation.stage1`, | `build(card)`, `prepare(model, config, items, ...)`, |
-| `flow.stage2`, `flow.joint` | `objective(config, model)` |
-| `flow.student` | `build(card)`, `start(config, teacher)`: a student before training |
-| `baselines.baseline` | `build(card)`, `built_on(card)`, `fit(model, config, data, below, ...)` |
+| `representation.stage1`, `flow.joint` | `build(config, schema)`, `prepare`, `objective` |
+| `flow.stage2` | `build(config, schema, below)`, `prepare`, `objective` |
+| `baselines.baseline` | `build(config, schema, below)`, `BUILT_ON`, `fit` |
 | `evaluation.evaluate` | `evaluate(model, data, config, ...)`: a `Scored` |
 | `figures.figures` | `HEADLINE` or `FAMILIES`, `figures(evaluations)` |
 
-`representation.stage1.objective` is None for a model that `prepare` completes, which is then not
-trained. A task need not have every section: `image` has no `joint`. `tasks/forecast` is the
-reference; a new task is a new folder and its name in `TASKS`.
+`build` makes an untrained model: `config` is the typed node, `schema` the typed description of the
+data (`data/schema.py`), `below` the untrained model that it is built on. A flow makes its student
+by `as_student(config)`. `representation.stage1.objective` is None for a model that `prepare`
+completes, which is then not trained. A task need not have every section: `image` has no `joint`.
+`tasks/forecast` is the reference; a new task is a new folder and its name in `TASKS`.
 """
 
 from __future__ import annotations

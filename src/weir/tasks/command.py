@@ -27,6 +27,7 @@ class Asked:
         folder: the model's.
         card: its card.
         options: the command's own arguments.
+        schema: types the description of the data that the model was trained on.
         model: restores it.
         data: loads the dataset that it was trained on, for which the repository is needed.
     """
@@ -34,6 +35,7 @@ class Asked:
     folder: Path
     card: ModelCard
     options: Namespace
+    schema: Callable[[], Any]
     model: Callable[[], nn.Module]
     data: Callable[[], Any]
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from weir.artifacts.model_folder import ModelCard
+from weir.stages.restore import build_model
 from weir.tasks.clinical.data.load import ClinicalData
 from weir.tasks.clinical.data.records import Records
 from weir.tasks.clinical.representation import stage1
@@ -34,7 +35,7 @@ def stage1_card(data: ClinicalData, config: ClinicalStage1) -> ModelCard:
 def stage1_model(data: ClinicalData, config: ClinicalStage1) -> SeqSetVAE:
     """An untrained model, fitted where that has a closed form."""
     torch.manual_seed(0)
-    model = stage1.build(stage1_card(data, config))
+    model = build_model(stage1_card(data, config))
     stage1.prepare(model, config, data.split("train"))
     return model
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from weir.artifacts.model_folder import ModelCard
+from weir.stages.restore import build_model
 from weir.tasks.image.data.load import ImageSet
-from weir.tasks.image.flow import stage2
 from weir.tasks.image.flow.image_flow import ImageFlow
 from weir.tasks.image.flow.score_flow import ScoreFlow
-from weir.tasks.image.representation import stage1
-from weir.tasks.image.settings.models import ImageStage1, ImageStage2
+from weir.tasks.image.settings.models import ImageStage1, ImageStage2, NetworkSettings
+from weir.tasks.image.settings.scoring import ImageDistill
 
 PICTURES: dict[str, Any] = {
     "task": "image",
@@ -24,11 +24,17 @@ PICTURES: dict[str, Any] = {
     "counts": {"train": 40, "validation": 10, "test": 10},
     "center": 0.1,
     "spread": 0.6,
+    "judge": None,
+    "repairs": [],
+    "source_sha256": "",
+    "digest": "",
+    "simulated": False,
+    "truth": None,
 }
-"""Card of pictures of four by three pixels."""
+"""Schema of pictures of four by three pixels."""
 
 POINTS: dict[str, Any] = PICTURES | {"shape": [2], "levels": None, "center": 0.2, "spread": 1.5}
-"""Card of points in the plane."""
+"""Schema of points in the plane."""
 
 NETWORK: dict[str, Any] = {"kind": "mlp", "width": 16, "layers": 1, "context": 8}
 
@@ -70,13 +76,14 @@ def card(
 def build(model: str, schema: dict[str, Any] = PICTURES, **settings: Any) -> ImageFlow:
     """An untrained model on pixels, whose weights are always the same and nowhere zero."""
     torch.manual_seed(0)
-    made = stage2.build(card(model, schema, **settings))
+    made = build_model(card(model, schema, **settings))
     return stir(made).eval()
 
 
 def pupil(teacher: ImageFlow) -> ImageFlow:
     """A small student of a teacher, untrained."""
-    return teacher.as_student(NETWORK if isinstance(teacher, ScoreFlow) else None)
+    asked = ImageDistill(teacher="t", student=NetworkSettings.model_validate(NETWORK))
+    return teacher.as_student(asked if isinstance(teacher, ScoreFlow) else None)
 
 
 def stir(module: nn.Module) -> Any:
@@ -90,7 +97,7 @@ def stir(module: nn.Module) -> Any:
 
 def code(schema: dict[str, Any] = PICTURES) -> Any:
     """The pixels as first stage."""
-    return stage1.build(card("plain", schema).parent())
+    return build_model(card("plain", schema).parent())
 
 
 def white(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from weir.tasks.perturb.data.cells import Cells, CellSet, CellTable, SparseCounts
-from weir.tasks.perturb.flow.cell_flow import CellFlow
+from weir.tasks.perturb.flow.cell_flow import CellFlow, Pairing
 from weir.tasks.perturb.flow.context import Vocabulary
 from weir.tasks.perturb.representation.nb_vae import NBVAE
 
@@ -28,7 +28,8 @@ def vae() -> NBVAE:
 
 def flow(**settings: object) -> CellFlow:
     """An untrained flow; `settings` are those of `CellFlow`."""
-    shape = {"context": 8, "alpha": 8, "basis": 3, "width": 16, "layers": 2} | settings
+    shape = {"context": 8, "alpha": 8, "basis": 3, "width": 16, "layers": 2}
+    shape |= {"pairing": Pairing(balance=0.0)} | settings
     torch.manual_seed(0)
     return CellFlow(vae(), vocabulary(), **shape)
 

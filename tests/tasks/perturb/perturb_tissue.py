@@ -10,6 +10,7 @@ import torch
 from weir.artifacts.model_folder import ModelCard
 from weir.artifacts.raw_folder import RawFolder
 from weir.settings.training import Training
+from weir.stages.restore import build_model
 from weir.tasks.perturb.data.load import PerturbData, load
 from weir.tasks.perturb.flow import stage2
 from weir.tasks.perturb.flow.cell_flow import CellFlow
@@ -54,7 +55,7 @@ def trained_autoencoder(tissue: PerturbData, folder: Path) -> ModelCard:
         "stage1", "vae", 0, "perturb", "tissue", config.model_dump(mode="json"), tissue.card()
     )
     torch.manual_seed(0)
-    model = stage1.build(card)
+    model = build_model(card)
     cells = tissue.split("train")
     stage1.prepare(model, config, cells)
     train(stage1.objective(config, model), cells, None, SHORT, seed=0, checkpoints=folder)
@@ -80,8 +81,8 @@ def trained_flow(
         upstream=vars(upstream),
     )
     torch.manual_seed(0)
-    model = stage2.build(card)
-    vae: NBVAE = stage1.build(upstream)
+    model = build_model(card)
+    vae: NBVAE = build_model(upstream)
     vae.load_state_dict(torch.load((upstream.chain or {})["weights"], weights_only=True))
     cells = tissue.split("train")
     stage2.prepare(model, config, cells, vae.eval())

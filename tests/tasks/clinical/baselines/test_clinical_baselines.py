@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import nn
 
-from weir.artifacts.model_folder import ModelCard, load_model, save_model
+from weir.artifacts.model_folder import ModelCard, save_model
 from weir.errors import UserError
+from weir.stages.restore import build_model, restore
 from weir.tasks.clinical.baselines import Boosted, Logistic, MeanRate, Stacked, Trees, baseline
 from weir.tasks.clinical.baselines.logistic import counts, feature_names, feature_table, features
 from weir.tasks.clinical.baselines.stacked import best_share
@@ -92,8 +93,8 @@ def test_a_tree_without_a_split_is_its_offset() -> None:
 
 
 def test_features_are_named_and_counts_found(tiny_clinical: ClinicalData) -> None:
-    schema = tiny_clinical.card()
-    codes = len(schema["codes"])
+    schema = tiny_clinical.schema
+    codes = len(schema.codes)
     batch = whole(tiny_clinical)
     table = features(batch, codes)
     again = feature_table(tiny_clinical.split("test"), codes)
@@ -101,14 +102,14 @@ def test_features_are_named_and_counts_found(tiny_clinical: ClinicalData) -> Non
     assert table.shape == (len(batch.outcome), len(names)) and len(set(names)) == len(names)
     assert torch.equal(table.nan_to_num(-99), again.nan_to_num(-99))
     record = batch.set_record[batch.event_set]
-    for number, code in enumerate(schema["codes"], start=1):
-        column = table[:, names.index(f"{code['name']} count")]
+    for number, code in enumerate(schema.codes, start=1):
+        column = table[:, names.index(f"{code.name} count")]
         expected = record[batch.code == number].bincount(minlength=len(table)).float()
         assert torch.equal(column, expected)
         assert torch.equal(counts(table, codes)[:, number - 1], expected)
     assert counts(table, codes).shape[1] == codes
     last = table[:, names.index("c0 last")]
-    own = (record == 0) & (batch.code == 1 + [c["name"] for c in schema["codes"]].index("c0"))
+    own = (record == 0) & (batch.code == 1 + [c.name for c in schema.codes].index("c0"))
     if own.any():
         assert last[0] == batch.value[own][-1]
     assert torch.equal(table[:, -batch.static.shape[1] :], batch.static)
@@ -199,7 +200,7 @@ def test_a_folder_holds_the_whole_baseline(tiny_clinical, tmp_path, method: str)
         config=config.model_dump(mode="json"),
         schema=tiny_clinical.card(),
     )
-    model = baseline.build(card)
+    model = build_model(card)
     log = lambda values, step=None: None  # noqa: E731
     assert (
         baseline.fit(model, config, tiny_clinical, None, seed=3, checkpoints=tmp_path, log=log)
@@ -207,7 +208,7 @@ def test_a_folder_holds_the_whole_baseline(tiny_clinical, tmp_path, method: str)
     )
     save_model(tmp_path, model, card)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
-    loaded = load_model(tmp_path, baseline.build)
+    loaded = restore(tmp_path)
     batch = whole(tiny_clinical)
     assert torch.equal(loaded.risk(batch), model.risk(batch))
     # A record's risk does not depend on who else is asked.

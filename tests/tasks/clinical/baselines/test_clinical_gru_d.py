@@ -10,7 +10,8 @@ from clinical_models import records_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir.artifacts.model_folder import ModelCard, load_model, save_model
+from weir.artifacts.model_folder import ModelCard, save_model
+from weir.stages.restore import build_model, restore
 from weir.tasks.clinical.baselines import GRUD, baseline
 from weir.tasks.clinical.data.load import ClinicalData
 from weir.tasks.clinical.flow.grid import Grid
@@ -76,10 +77,10 @@ def test_it_learns_and_a_folder_holds_it(tiny_clinical: ClinicalData, tmp_path: 
     settings = config.model_dump(mode="json")
     card = ModelCard("baseline", "it", 0, "clinical", "tiny", settings, tiny_clinical.card())
     torch.manual_seed(0)
-    model = baseline.build(card)
+    model = build_model(card)
     train = tiny_clinical.split("train")
     batch = train.batch(torch.arange(len(train)))
-    prevalence = tiny_clinical.card()["prevalence"]
+    prevalence = tiny_clinical.schema.prevalence
     untrained = model.eval().risk(batch).sigmoid()
     assert untrained.detach().numpy() == pytest.approx([prevalence] * len(train), abs=1e-6)
     history = baseline.fit(
@@ -97,5 +98,5 @@ def test_it_learns_and_a_folder_holds_it(tiny_clinical: ClinicalData, tmp_path: 
     assert risk[ill].mean() - risk[~ill].mean() > 1
     (tmp_path / "model").mkdir()
     save_model(tmp_path / "model", model, card, history)
-    loaded = load_model(tmp_path / "model", baseline.build)
+    loaded = restore(tmp_path / "model")
     assert torch.equal(loaded.risk(batch), risk)

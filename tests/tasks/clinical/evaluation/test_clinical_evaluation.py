@@ -134,7 +134,7 @@ def test_a_first_stage_is_scored_by_all_that_it_does(
 @pytest.mark.parametrize("method", ["mean_by_hour", "last_value"])
 def test_models_that_fill_in(tiny_clinical: ClinicalData, tmp_path: Path, method: str) -> None:
     config = ClinicalBaseline(method=method, dataset="tiny", grid={"bins": 6})
-    model = build(config, tiny_clinical.card())
+    model = build(config, tiny_clinical.schema)
     model.fit(tiny_clinical, 0)
     found, tables = run(model, tiny_clinical, tmp_path, f"baseline/{method.replace('_', '-')}")
     assert found["headline"] == "fill_crps" and "auroc" not in found["metrics"]
@@ -150,14 +150,14 @@ def test_no_head_is_called_a_teacher(tiny_clinical: ClinicalData, tmp_path: Path
         model="stage1/sets",
         boosting={"trees": 2, "leaves": 3, "min_leaf": 5},
     )
-    stacked = build(config, tiny_clinical.card(), model)
+    stacked = build(config, tiny_clinical.schema, model)
     stacked.fit(tiny_clinical, 0)
     (tmp_path / "b").mkdir()
     assert run(stacked, tiny_clinical, tmp_path / "b", "baseline/b")[0]["kind"] == "ensemble"
 
 
 def test_an_oracle_needs_a_law(tiny_clinical: ClinicalData) -> None:
-    oracle = build(ClinicalBaseline(method="oracle", dataset="tiny"), tiny_clinical.card())
+    oracle = build(ClinicalBaseline(method="oracle", dataset="tiny"), tiny_clinical.schema)
     with pytest.raises(UserError, match="known only of a simulated dataset"):
         oracle.fit(tiny_clinical, 0)
 
@@ -184,7 +184,7 @@ def test_an_oracle_tells_each_record_its_own_risk(
     )
     data = load(folder)
     config = ClinicalBaseline(method="oracle", dataset="tiny", knows=knows)
-    oracle = build(config, data.card())
+    oracle = build(config, data.schema)
     oracle.fit(data, 0)
     (tmp_path / "a").mkdir()
     found, _ = run(oracle, data, tmp_path / "a", "baseline/oracle")

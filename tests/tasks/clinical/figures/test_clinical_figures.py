@@ -64,8 +64,8 @@ def read_back(scored: Scored, output: Path, node: str, kind: str, **change: Any)
 def made(tiny_clinical: ClinicalData, tmp_path_factory: pytest.TempPathFactory):
     """An autoencoder with a head, in two splits, and two baselines."""
     found = []
-    logistic = build(ClinicalBaseline(method="logistic", dataset="tiny"), tiny_clinical.card())
-    rate = build(ClinicalBaseline(method="mean_rate", dataset="tiny"), tiny_clinical.card())
+    logistic = build(ClinicalBaseline(method="logistic", dataset="tiny"), tiny_clinical.schema)
+    rate = build(ClinicalBaseline(method="mean_rate", dataset="tiny"), tiny_clinical.schema)
     for model in (logistic, rate):
         model.fit(tiny_clinical, 0)
     models = {

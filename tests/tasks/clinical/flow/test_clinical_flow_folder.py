@@ -14,10 +14,11 @@ from weir.artifacts.model_folder import ModelCard, save_model
 from weir.errors import UserError
 from weir.pipeline.params.graph import load_params
 from weir.settings.nodes import Distill
-from weir.stages.restore import restore, restore_flow
+from weir.stages.restore import build_model, restore
+from weir.stages.restore_flow import restore_flow
 from weir.stages.train import card_of
 from weir.tasks.clinical.data.load import ClinicalData
-from weir.tasks.clinical.flow import joint, stage2, student
+from weir.tasks.clinical.flow import joint, stage2
 from weir.tasks.clinical.flow.record_flow import RecordFlow
 from weir.tasks.clinical.representation import stage1
 from weir.tasks.clinical.settings.flow import Bins
@@ -36,7 +37,7 @@ def first(tiny_clinical: ClinicalData) -> tuple[ModelCard, nn.Module]:
     config = ClinicalStage1(dataset="tiny", network=NETWORK, outcome={"weight": 0})
     card = card_of("stage1", "sets", "clinical", 0, config, tiny_clinical)
     torch.manual_seed(0)
-    model = stage1.build(card)
+    model = build_model(card)
     stage1.prepare(model, config, tiny_clinical.split("train"))
     return card, model.eval()
 
@@ -64,7 +65,7 @@ def test_a_flow_and_its_student_are_restored(
     above, vae = first
     config = ClinicalStage2(stage1="sets", **FLOW)
     card = card_of("stage2", "flow", "clinical", 0, config, tiny_clinical, upstream=asdict(above))
-    flow = stage2.build(card)
+    flow = build_model(card)
     stage2.prepare(flow, config, tiny_clinical.split("train"), vae)
     assert flow.grid.hours == tiny_clinical.schema.horizon_hours
     for mine, theirs in zip(flow.vae.parameters(), vae.parameters(), strict=True):
@@ -88,7 +89,7 @@ def test_a_flow_and_its_student_are_restored(
     restored = restore(folder_of(tmp_path, "student", pupil, told))
     assert restored.student and restored.nfe() == 1
     same_answers(pupil.eval(), restored, tiny_clinical)
-    assert isinstance(student.build(told), RecordFlow)
+    assert isinstance(build_model(told), RecordFlow)
 
 
 def test_a_joint_model_is_restored_with_its_head(tiny_clinical: ClinicalData, tmp_path: Path):
@@ -101,7 +102,7 @@ def test_a_joint_model_is_restored_with_its_head(tiny_clinical: ClinicalData, tm
     )
     card = card_of("joint", "both", "clinical", 0, config, tiny_clinical)
     torch.manual_seed(0)
-    model = joint.build(card)
+    model = build_model(card)
     train = tiny_clinical.split("train")
     joint.prepare(model, config, train)
     objective = joint.objective(config, model).train()

@@ -11,8 +11,9 @@ import torch
 from clinical_models import parameters_with_gradient, stage1_card, stage1_model, stage1_settings
 from pydantic import ValidationError
 
-from weir.artifacts.model_folder import ModelCard, load_model, save_model
+from weir.artifacts.model_folder import ModelCard, save_model
 from weir.metrics.classification import auroc
+from weir.stages.restore import build_model, restore
 from weir.tasks.clinical.flow import stage2
 from weir.tasks.clinical.heads.head import OutcomeHead, RepresentedSet
 from weir.tasks.clinical.settings.models import ClinicalStage2
@@ -37,7 +38,7 @@ def head_on(data, representation: str = "frozen", first: dict[str, Any] | None =
     upstream = asdict(stage1_card(data, config1))
     card = ModelCard("stage2", "head", 0, "clinical", "tiny", settings, data.card(), upstream)
     torch.manual_seed(1)
-    model = stage2.build(card)
+    model = build_model(card)
     assert isinstance(model, OutcomeHead)
     stage2.prepare(model, config, data.split("train"), vae)
     return model, config, card, vae
@@ -119,7 +120,7 @@ def test_summary_is_added_only_where_there_is_none(tiny_clinical):
 def test_model_folder(tiny_clinical, tmp_path: Path):
     model, _, card, _ = head_on(tiny_clinical, first={"summary": False})
     save_model(tmp_path, model.eval(), card)
-    loaded = load_model(tmp_path, stage2.build)
+    loaded = restore(tmp_path)
     batch = tiny_clinical.split("test").batch(torch.arange(9))
     assert torch.equal(loaded.risk(batch), model.risk(batch))
 

@@ -17,9 +17,9 @@ from clinical_models import (
 )
 from pydantic import ValidationError
 
-from weir.artifacts.model_folder import load_model, save_model
+from weir.artifacts.model_folder import save_model
 from weir.metrics.classification import auprc, auroc
-from weir.tasks.clinical.representation import stage1
+from weir.stages.restore import restore
 from weir.tasks.clinical.representation.decoder import set_nll
 from weir.tasks.clinical.representation.seqsetvae import code_counts
 from weir.tasks.clinical.representation.stage1 import (
@@ -274,6 +274,6 @@ def test_model_folder(tiny_clinical, tmp_path: Path):
     config = stage1_settings({"set_encoder": "attention"})
     model = stage1_model(tiny_clinical, config).eval()
     save_model(tmp_path, model, stage1_card(tiny_clinical, config))
-    loaded = load_model(tmp_path, stage1.build)
+    loaded = restore(tmp_path)
     batch = some(tiny_clinical)
     assert torch.equal(loaded.risk(batch), model.risk(batch))

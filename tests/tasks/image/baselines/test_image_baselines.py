@@ -6,7 +6,8 @@ import pytest
 import torch
 from image_sets import clouds, halves
 
-from weir.artifacts.model_folder import ModelCard, load_model, save_model
+from weir.artifacts.model_folder import ModelCard, save_model
+from weir.stages.restore import build_model, restore
 from weir.tasks.image.baselines import Fitted, baseline
 from weir.tasks.image.data.load import ImageData, Images
 from weir.tasks.image.settings.baseline import ImageBaseline
@@ -15,7 +16,7 @@ from weir.tasks.image.settings.baseline import ImageBaseline
 def fitted(method: str, data: ImageData, **settings) -> tuple[Fitted, ModelCard]:
     config = ImageBaseline(method=method, dataset="halves", **settings)
     card = ModelCard("baseline", "it", 0, "image", "halves", config.model_dump(), data.card())
-    model = baseline.build(card)
+    model = build_model(card)
     baseline.fit(model, config, data, None, seed=0, checkpoints=Path(), log=print)
     return model, card
 
@@ -43,7 +44,7 @@ def test_a_folder_gives_the_same_baseline(method: str, kind, tmp_path: Path) -> 
     data = kind()
     model, card = fitted(method, data, components=2, rank=4)
     save_model(tmp_path, model, card)
-    again = load_model(tmp_path, baseline.build)
+    again = restore(tmp_path)
     first, second = (
         some.draw(asked(data, 0, 1), 5, generator=torch.Generator().manual_seed(0))
         for some in (model, again)

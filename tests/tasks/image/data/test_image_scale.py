@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -68,7 +70,7 @@ def test_a_uniform_density_costs_the_bits_of_its_levels():
 
 
 def test_coordinates_are_left_as_they_are():
-    scale = Scale.of({"levels": None, "center": 0.1, "spread": 2.0, "classes": ()})
+    scale = Scale.of(SimpleNamespace(levels=None, center=0.1, spread=2.0))
     points = torch.randn(5, 2)
     assert scale.unit(points) is points
     assert scale.dequantise(points) is points

@@ -10,6 +10,7 @@ from image_models import card, code, pictures
 
 from weir.flows import edm
 from weir.metrics.distances import energy_distance
+from weir.stages.restore import build_model
 from weir.tasks.image.data.scale import SIGMA_DATA
 from weir.tasks.image.density.coarse_law import CoarseToFine
 from weir.tasks.image.flow import stage2
@@ -28,7 +29,7 @@ DENSITY = {
 def prepared(count: int = 400) -> ScoreFlow:
     node = ImageStage2.model_validate({"stage1": "s", "density": DENSITY, "drop_class": 0.1})
     torch.manual_seed(0)
-    model = stage2.build(card("flow", density=node.density.model_dump(), drop_class=0.1))
+    model = build_model(card("flow", density=node.density.model_dump(), drop_class=0.1))
     stage2.prepare(model, node, pictures(count), code())
     assert isinstance(model, ScoreFlow)
     return model.eval()
@@ -92,7 +93,7 @@ def test_the_flow_is_trained_below_the_closed_part_only() -> None:
 
 def test_a_saved_model_has_its_closed_part() -> None:
     model = prepared()
-    again = stage2.build(
+    again = build_model(
         card(
             "flow",
             density=ImageStage2.model_validate(

@@ -112,7 +112,7 @@ def test_every_coordinate_noise_and_class_matters(kind: str) -> None:
 def test_density_does_not_know_the_future_of_its_order() -> None:
     """One autoregressive layer: the first coordinate's own law is left alone by the others."""
     torch.manual_seed(0)
-    model = stir(Density((3,), 1, layers=1, hidden=(8,), transform="affine")).double()
+    model = stir(Density((3,), 1, layers=1, hidden=(8,), transform="affine", embedding=32)).double()
     u = white(5, 3, dtype=torch.float64)
     zero, label = everywhere(0.0, u), torch.zeros(5, dtype=torch.int64)
     moved = u.clone()

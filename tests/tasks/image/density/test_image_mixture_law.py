@@ -10,6 +10,7 @@ from image_models import card, code, pictures, stir
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from weir.errors import UserError
+from weir.stages.restore import build_model
 from weir.tasks.image.density.mixture_law import (
     Cells,
     MixtureLaw,
@@ -88,7 +89,7 @@ def test_training_begins_with_the_law_of_each_pixel() -> None:
     losses = []
     for started in (False, True):
         torch.manual_seed(0)
-        model = stage2.build(card("flow", density=node.density.model_dump()))
+        model = build_model(card("flow", density=node.density.model_dump()))
         if started:
             stage2.prepare(model, node, data, code())
         else:
@@ -156,7 +157,7 @@ def test_levels_are_for_convolved_pixels() -> None:
     density = {"convolved": True, "hidden": [8], "components": 2}
     for levels, refused in ((4, False), (5, True)):
         node = ImageStage2.model_validate({"stage1": "s", "density": density | {"levels": levels}})
-        model = stage2.build(card("flow", density=node.density.model_dump()))
+        model = build_model(card("flow", density=node.density.model_dump()))
         if not refused:
             stage2.prepare(model, node, pictures(200), code())
             continue

@@ -2,7 +2,6 @@
 
 import io
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,8 +22,7 @@ from weir.tasks.image.settings.scoring import ImageEvaluate
 
 def fitted(method: str, data: ImageData) -> Fitted:
     config = ImageBaseline(method=method, dataset="halves", components=2, rank=4)
-    card = SimpleNamespace(config=config.model_dump(), schema=data.card())
-    model = baseline.build(card)
+    model = baseline.build(config, data.schema, None)
     baseline.fit(model, config, data, None, seed=0, checkpoints=Path(), log=print)
     return model
 

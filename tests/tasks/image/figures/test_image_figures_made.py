@@ -12,12 +12,12 @@ from stored import stored
 
 from weir.artifacts.evaluation import Evaluation, load_evaluation
 from weir.report.drawing.figure import Figure
+from weir.stages.restore import build_model
 from weir.tasks.image.baselines import build
 from weir.tasks.image.data.load import ImageData
 from weir.tasks.image.evaluation import evaluate as evaluation
 from weir.tasks.image.evaluation import toys as quality_toys
 from weir.tasks.image.figures.figures import HEADLINE, figures
-from weir.tasks.image.flow import stage2
 from weir.tasks.image.settings.baseline import ImageBaseline
 from weir.tasks.image.settings.scoring import ImageEvaluate
 from weir.tasks.image.simulation.toys import law_of
@@ -26,11 +26,11 @@ from weir.tasks.image.simulation.toys import law_of
 def evaluated(data: ImageData, folder: Path) -> list[Evaluation]:
     """A Gaussian, a flow and a denoiser, these with weights by chance."""
     torch.manual_seed(0)
-    gaussian = build(ImageBaseline(method="gaussian", dataset="d"), data.card())
+    gaussian = build(ImageBaseline(method="gaussian", dataset="d"), data.schema)
     gaussian.fit(data, 0)
     models = {"gaussian": ("baseline", gaussian)}
     for kind in ("denoiser", "flow"):
-        model = stage2.build(card(kind, data.card()))
+        model = build_model(card(kind, data.card()))
         models[kind] = ("teacher", stir(model))
     found = []
     for name, (kind, model) in models.items():

@@ -9,7 +9,7 @@ import torch
 from image_models import POINTS, build, card, pictures, white
 
 from weir.errors import UserError
-from weir.tasks.image.flow import stage2
+from weir.stages.restore import build_model
 from weir.tasks.image.flow.plain_flow import LEAST_LEAK, LEAST_SLOPE, LeakyActivation, PlainFlow
 
 X = torch.linspace(-30, 30, 601, dtype=torch.float64)
@@ -90,6 +90,6 @@ def test_without_the_class_all_classes_are_alike() -> None:
 
 
 def test_it_is_no_teacher() -> None:
-    model = stage2.build(card("plain"))
+    model = build_model(card("plain"))
     with pytest.raises(UserError, match="no velocity to follow or to distil"):
         model.as_student()

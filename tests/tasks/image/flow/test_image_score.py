@@ -11,7 +11,7 @@ from image_models import PICTURES, POINTS, build, card, code, pictures, white
 from torch import Tensor
 
 from weir.errors import UserError
-from weir.tasks.image.flow import stage2
+from weir.stages.restore import build_model
 from weir.tasks.image.flow.image_flow import ImageCondition, ImageFlow
 from weir.tasks.image.flow.score_flow import ScoreFlow, ScoreObjective, log_prob_and_score
 
@@ -241,7 +241,7 @@ def test_direct_draws_are_the_density_s_and_may_be_denoised() -> None:
 
 def test_latents_have_no_density_of_pictures() -> None:
     schema = PICTURES | {"shape": [1, 8, 8]}
-    model = stage2.build(card("flow", schema, code="vae"))
+    model = build_model(card("flow", schema, code="vae"))
     assert not model.has_density and model.has_denoiser
     with pytest.raises(UserError, match="none of pictures"):
         model.log_prob(torch.zeros(1, 1, 8, 8), torch.tensor([0]))

@@ -19,9 +19,8 @@ from weir.distillation.regression import EndpointObjective, RegressionObjective
 from weir.errors import UserError
 from weir.flows import edm
 from weir.settings.training import Training
+from weir.stages.restore import build_model
 from weir.tasks.image.flow.image_flow import ImageFlow
-from weir.tasks.image.flow.student import build as student_of
-from weir.tasks.image.flow.student import start
 from weir.tasks.image.settings.models import NetworkSettings
 from weir.tasks.image.settings.scoring import ImageDistill
 from weir.training.loop import train
@@ -108,13 +107,13 @@ def test_a_student_has_its_teacher_s_data_and_a_step(name: str) -> None:
 
 def test_a_score_flow_s_student_has_the_network_that_its_node_asks_for() -> None:
     node = ImageDistill(teacher="flow", student=NetworkSettings(kind="mlp", width=24, layers=2))
-    student = start(node, build("flow"))
+    student = build("flow").as_student(node)
     assert student.network.kind == "mlp" and student.network.network.embed.out_features == 24
     folder = replace(card("flow"), section="distill", upstream=asdict(card("flow")))
-    again = student_of(replace(folder, config=node.model_dump(mode="json")))
+    again = build_model(replace(folder, config=node.model_dump(mode="json")))
     again.load_state_dict(student.state_dict())
     with pytest.raises(UserError, match="student is for a teacher of model flow"):
-        start(node, build("denoiser"))
+        build("denoiser").as_student(node)
 
 
 @pytest.mark.parametrize("teacher", ["flow", "denoiser"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from weir.tasks.image.settings.scoring import ImageDistill
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,17 @@ import torch
 from image_models import PICTURES, POINTS, card, pictures
 from torch import Tensor
 
-from weir.artifacts.model_folder import load_model, save_model
+from weir.artifacts.model_folder import save_model
 from weir.errors import UserError
 from weir.settings.training import Training
+from weir.stages.restore import build_model, restore
 from weir.tasks.image.data.load import Images, ImageSet
 from weir.tasks.image.flow import stage2
 from weir.tasks.image.flow.image_flow import ImageFlow
 from weir.tasks.image.representation import stage1
 from weir.tasks.image.representation.vae import ConvolutionalVAE
 from weir.tasks.image.settings.models import ImageStage2
+from weir.tasks.image.settings.scoring import ImageDistill
 from weir.training.loop import train
 
 WIDE = PICTURES | {"shape": [1, 8, 7]}
@@ -38,9 +41,9 @@ def trained(name: str, data: ImageSet, folder: Path, **settings: Any) -> tuple[I
     """A model trained on pictures, and the loop's result."""
     made = card(name.split()[0], **SETTINGS[name])
     torch.manual_seed(0)
-    model = stage2.build(made)
+    model = build_model(made)
     config = ImageStage2.model_validate(made.config)
-    stage2.prepare(model, config, pictures(), stage1.build(made.parent()))
+    stage2.prepare(model, config, pictures(), build_model(made.parent()))
     values = {"steps": 6, "batch_size": 8, "learning_rate": 1e-2, "validate_every": 3, "ema": 0.9}
     result = train(
         stage2.objective(config, model),
@@ -107,7 +110,7 @@ def test_a_model_is_restored_from_its_folder(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     model, _ = trained(name, pictures(), tmp_path / "checkpoints")
     save_model(tmp_path / "folder", model, card(name, **SETTINGS[name]))
-    again = load_model(tmp_path / "folder", stage2.build)
+    again = restore(tmp_path / "folder")
     batch = pictures().batch(torch.arange(3))
     draws = [
         m.draw(batch, 2, steps=2, generator=torch.Generator().manual_seed(0))
@@ -118,21 +121,21 @@ def test_a_model_is_restored_from_its_folder(name: str, tmp_path: Path) -> None:
 
 def test_what_points_have_not_is_an_error_that_names_the_setting() -> None:
     with pytest.raises(UserError, match=r"network\.kind .* set it to mlp"):
-        stage2.build(card("denoiser", POINTS, network={"kind": "unet"}))
+        build_model(card("denoiser", POINTS, network={"kind": "unet"}))
     with pytest.raises(UserError, match=r"student\.kind"):
-        stage2.build(card("flow", POINTS)).as_student({"kind": "unet"})
+        build_model(card("flow", POINTS)).as_student(ImageDistill(teacher="t"))
     with pytest.raises(UserError, match=r"density\.neighbours: needs pictures"):
-        stage2.build(card("flow", POINTS, density={"neighbours": {"radius": 1, "width": 4}}))
+        build_model(card("flow", POINTS, density={"neighbours": {"radius": 1, "width": 4}}))
     with pytest.raises(UserError, match="choose model pixels"):
-        stage2.build(card("denoiser", POINTS, code="vae"))
+        build_model(card("denoiser", POINTS, code="vae"))
 
 
 def test_pixels_are_complete_without_training(tmp_path: Path) -> None:
     below = card("plain").parent()
-    model = stage1.build(below)
+    model = build_model(below)
     assert stage1.objective(_stage1(below.config), model) is None
     save_model(tmp_path, model, below)
-    again = load_model(tmp_path, stage1.build)
+    again = restore(tmp_path)
     unit = pictures().batch(torch.arange(4)).raw / 2 - 0.75
     torch.testing.assert_close(again.decode(again.encode(unit)), unit)
     assert again.encode(unit).shape == (4, 1, 4, 3)
@@ -148,7 +151,7 @@ def test_an_autoencoder_learns_and_its_events_have_the_flow_s_unit(tmp_path: Pat
     made = card("denoiser", WIDE, code="vae")
     made = type(made)(**{**made.__dict__, "upstream": parent})
     torch.manual_seed(0)
-    vae = stage1.build(made.parent())
+    vae = build_model(made.parent())
     assert isinstance(vae, ConvolutionalVAE) and vae.event == (2, 2, 2)
     data = pictures(100, schema=WIDE)
     stage1.prepare(vae, config, data)
@@ -158,7 +161,7 @@ def test_an_autoencoder_learns_and_its_events_have_the_flow_s_unit(tmp_path: Pat
         seed=0, checkpoints=tmp_path,
     )  # fmt: skip
     assert result.history[-1]["validation/loss"] < result.history[0]["train/loss"] - 0.1
-    model = stage2.build(made)
+    model = build_model(made)
     stage2.prepare(model, ImageStage2.model_validate(made.config), data, vae)
     batch = data.batch(torch.arange(100))
     unit = vae.scale.unit(batch.raw)

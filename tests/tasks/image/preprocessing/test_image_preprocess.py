@@ -76,7 +76,7 @@ def test_parts_are_disjoint_stratified_and_in_no_order(digits: ImageData):
 
 
 def test_center_and_spread_bring_dequantised_training_pixels_to_edms(digits: ImageData):
-    scale, train = Scale.of(digits.card()), digits.split("train")
+    scale, train = Scale.of(digits.schema), digits.split("train")
     torch.manual_seed(0)
     batch = train.batch(torch.arange(len(train)).repeat(10))
     event = scale.event(scale.dequantise(batch.raw))
@@ -97,7 +97,7 @@ def test_a_batch_is_float_and_a_set_moves(digits: ImageData):
 
 def test_the_judge_tells_digits_and_its_card_says_how_well(digits: ImageData):
     judge, card = digits.judge(), digits.schema.judge
-    test, scale = digits.split("test"), Scale.of(digits.card())
+    test, scale = digits.split("test"), Scale.of(digits.schema)
     unit = scale.unit(test.raw.float())
     right = (judge(unit).argmax(1) == test.label).float().mean().item()
     assert right == pytest.approx(card.accuracy["test"], abs=1e-6)

@@ -1,5 +1,6 @@
 """Baselines on made-up cells whose means can be written down."""
 
+from weir.tasks.perturb.settings.models import PerturbStage1
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,14 +9,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from weir.artifacts.model_folder import ModelCard, load_model, save_model
+from weir.artifacts.model_folder import ModelCard, save_model
+from weir.stages.restore import build_model, restore
 from weir.tasks.perturb.baselines import Fitted, NearestGroup, baseline, build
 from weir.tasks.perturb.baselines.shifts import compose
 from weir.tasks.perturb.data.cells import Cells, CellSet
 from weir.tasks.perturb.data.load import PerturbData, Response
 from weir.tasks.perturb.flow.responder import Generated
-from weir.tasks.perturb.representation import stage1
 from weir.tasks.perturb.representation.cell_code import log_normalise
+from weir.tasks.perturb.settings.models import PerturbStage1
 from weir.tasks.perturb.settings.scoring import PerturbBaseline
 
 SEEN = torch.tensor([[1.0, 0, 0], [100.0, 0, 0], [0, 2.0, 0], [5.0, 0, 7.0]])
@@ -223,10 +225,11 @@ def test_a_baseline_names_the_one_thing_it_is_built_on() -> None:
 def test_a_model_folder_is_whole(tiny_perturb: PerturbData, tmp_path: Path) -> None:
     """Built from its card alone, autoencoder included."""
     network = {"d_int": 3, "d_tech": 2, "hidden": 8}
+    first = PerturbStage1.model_validate({"dataset": "tiny", "network": network})
     card = {"seed": 0, "task": "perturb", "dataset": "tiny", "schema": tiny_perturb.card()}
-    above = ModelCard(section="stage1", name="vae", config={"network": network}, **card)
+    above = ModelCard(section="stage1", name="vae", config=first.model_dump(mode="json"), **card)
     torch.manual_seed(0)
-    vae = stage1.build(above)
+    vae = build_model(above)
     config = PerturbBaseline(method="latent_delta", stage1="vae")
     own = ModelCard(
         section="baseline",
@@ -235,11 +238,11 @@ def test_a_model_folder_is_whole(tiny_perturb: PerturbData, tmp_path: Path) -> N
         upstream=asdict(above),
         **card,
     )
-    model = baseline.build(own)
+    model = build_model(own)
     options = {"seed": 0, "checkpoints": tmp_path, "log": lambda *_: None}
     assert baseline.fit(model, config, tiny_perturb, vae, **options) == []
     save_model(tmp_path, model, own)
-    again = load_model(tmp_path, baseline.build)
+    again = restore(tmp_path)
     first, second = (answer(m, tiny_perturb, (1.0, 1.0)) for m in (model, again))
     assert torch.equal(first.counts, second.counts)
     assert len(again.deltas) == 4

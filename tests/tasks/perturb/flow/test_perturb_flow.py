@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from weir.tasks.perturb.data.schema import Condition, Context, LibraryLaw, Schema
+from dataclasses import replace
+
 import pytest
 import torch
 from perturb_tiny_flow import CONDITIONS, GENES, LATENT, cell_set, cells, flow, stir, vocabulary
@@ -10,6 +14,7 @@ from weir.distillation.distributional import EnergyObjective
 from weir.distillation.pairs import PairSet, knot_times, sample_pairs
 from weir.distillation.regression import EndpointObjective, RegressionObjective
 from weir.errors import UserError
+from weir.tasks.perturb.data.schema import Condition, Context, LibraryLaw, Schema
 from weir.tasks.perturb.flow.context import Vocabulary
 from weir.tasks.perturb.flow.latents import query_set
 
@@ -178,25 +183,28 @@ def test_a_student_learns_from_stored_pairs_and_jumps_in_one_call(source: str, k
 
 
 def test_vocabulary_reads_contexts_of_every_kind() -> None:
-    schema = {
-        "perturbations": ["A", "B"],
-        "conditions": [
-            {"name": "control", "doses": {}},
-            {"name": "A+B", "doses": {"B": 3.0, "A": 0.5}},
-        ],
-        "dose_scale": [0.5, float("nan")],
-        "batches": ["one", "two"],
-        "cell_types": ["T", "B", "NK"],
-        "contexts": [
-            {"name": "T", "cell_type": "T", "batch": None},
-            {"name": "NK, two", "cell_type": "NK", "batch": "two"},
-        ],
-        "niche": 0,
-        "library": {"mean": 7.0, "sd": 0.5},
-    }
+    schema = Schema(
+        task="perturb",
+        genes=("g",),
+        perturbations=("A", "B"),
+        conditions=(Condition("control"), Condition("A+B", {"B": 3.0, "A": 0.5})),
+        cell_types=("T", "B", "NK"),
+        batches=("one", "two"),
+        contexts=(Context("T", "T"), Context("NK, two", "NK", "two")),
+        niche=0,
+        dose_scale=(0.5, float("nan")),
+        scale=1000.0,
+        library=LibraryLaw(7.0, 0.5),
+        fold=None,
+        simulated=False,
+        cells={},
+        repairs=(),
+        source_sha256="",
+        digest="",
+    )
     found = Vocabulary.of(schema)
     assert found.conditions.tolist() == [[0, 0], [0.5, 3.0]]
     assert found.unit.tolist() == [0.5, 1.0]
     assert found.contexts.tolist() == [[0, 1, 0, 0], [0, 1, 0, 0], [0, 1, 0, 2]]
-    every = Vocabulary.of(schema | {"contexts": [{"name": "", "cell_type": None, "batch": None}]})
+    every = Vocabulary.of(replace(schema, contexts=(Context(""),)))
     assert every.contexts.eq(1).all()

@@ -15,7 +15,8 @@ from weir.tasks.perturb.settings.models import Independence, Prior
 def objective(source: str = "control", **settings: object) -> JointObjective:
     model = stir(flow(frozen=False, source=source))
     prior = Prior(batch_dropout=0.0)
-    return JointObjective(model, Stage1Objective(model.vae, prior, Independence()), **settings)
+    first = Stage1Objective(model.vae, prior, Independence())
+    return JointObjective(model, first, **{"weight": 1.0} | settings)
 
 
 def batch(items: int = 64) -> Cells:
@@ -108,4 +109,4 @@ def test_parameter_groups_are_disjoint_and_complete() -> None:
 
 def test_a_frozen_model_is_refused() -> None:
     with pytest.raises(ValueError, match="not frozen"):
-        JointObjective(flow(), objective().autoencoder)
+        JointObjective(flow(), objective().autoencoder, weight=1.0)

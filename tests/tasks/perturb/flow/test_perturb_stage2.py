@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
+from weir.settings.nodes import Distill
 import pytest
 import torch
 from perturb_tiny_flow import CONDITIONS, LATENT, cell_set, flow, stir
@@ -12,12 +11,13 @@ from torch import Tensor
 from weir.artifacts.model_folder import ModelCard
 from weir.errors import UserError
 from weir.metrics.distances import energy_distance
+from weir.settings.nodes import Distill
+from weir.stages.restore import build_model
 from weir.tasks.perturb.data.load import PerturbData
-from weir.tasks.perturb.flow import joint, stage2, student
+from weir.tasks.perturb.flow import joint, stage2
 from weir.tasks.perturb.flow.cell_flow import CellFlow
 from weir.tasks.perturb.flow.latents import EncodedCells, LatentSet
 from weir.tasks.perturb.flow.loss import Stage2Objective, grouped_energy
-from weir.tasks.perturb.representation import stage1
 from weir.tasks.perturb.settings.models import PerturbJoint, PerturbStage1, PerturbStage2
 
 SHIFTS = torch.tensor([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, -1.0, 1.0], [2.0, -1.0, 1.0]])
@@ -258,10 +258,10 @@ def test_nodes_build_prepare_train_and_generate(tiny_perturb: PerturbData, sourc
     """The whole way on preprocessed cells: configuration, card, items, loss, student, counts."""
     network = {"d_int": 4, "d_tech": 2, "hidden": 16}
     first = card(tiny_perturb, "stage1", PerturbStage1(dataset="tiny", network=network))
-    vae = stage1.build(first).eval()
+    vae = build_model(first).eval()
     config = PerturbStage2(stage1="tiny", source=source, field={"width": 16, "layers": 1})
     second = card(tiny_perturb, "stage2", config, first)
-    model = stage2.build(second)
+    model = build_model(second)
     training = tiny_perturb.split("train")
     stage2.prepare(model, config, training, vae)
     objective = stage2.objective(config, model)
@@ -269,7 +269,7 @@ def test_nodes_build_prepare_train_and_generate(tiny_perturb: PerturbData, sourc
         items = model.items(tiny_perturb.split(part))
         losses = objective.eval()(items.batch(torch.arange(min(64, len(items)))), 0.0)
         assert all(torch.isfinite(loss) for loss in losses.values())
-    again = stage2.build(second)
+    again = build_model(second)
     again.load_state_dict(model.state_dict())
     response = tiny_perturb.responses("test")[0]
     sources = response.sources.batch(torch.arange(10))
@@ -279,22 +279,15 @@ def test_nodes_build_prepare_train_and_generate(tiny_perturb: PerturbData, sourc
         for m in (model, again)
     ]
     assert torch.equal(*made) and made[0].shape == (10, len(tiny_perturb.schema.genes))
-    pupil = student.build(
-        card(tiny_perturb, "distill", SimpleNamespace(model_dump=dict_of), second)
-    )
+    pupil = build_model(card(tiny_perturb, "distill", Distill(teacher="t"), second))
     pupil.load_state_dict(model.as_student().state_dict())
     assert pupil.student and pupil.nfe() == 1
-
-
-def dict_of(mode: str) -> dict[str, object]:
-    """Settings of a distill node do not shape the student."""
-    return {"mode": mode}
 
 
 def test_joint_node_builds_and_prepares(tiny_perturb: PerturbData) -> None:
     network = {"d_int": 4, "d_tech": 2, "hidden": 16}
     config = PerturbJoint(dataset="tiny", network=network, field={"width": 16, "layers": 1})
-    model = joint.build(card(tiny_perturb, "joint", config))
+    model = build_model(card(tiny_perturb, "joint", config))
     training = tiny_perturb.split("train")
     joint.prepare(model, config, training)
     objective = joint.objective(config, model)

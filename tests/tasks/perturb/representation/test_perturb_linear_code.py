@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from sklearn.decomposition import PCA
 from stored import stored
 
-from weir.artifacts.model_folder import ModelCard, load_model, save_model
+from weir.artifacts.model_folder import ModelCard, save_model
 from weir.errors import UserError
+from weir.stages.restore import build_model, restore
 from weir.tasks.perturb.baselines import build
 from weir.tasks.perturb.data.cells import Cells, CellSet
 from weir.tasks.perturb.data.load import PerturbData
@@ -177,7 +178,7 @@ def folder(tiny_perturb: PerturbData, tmp_path_factory: pytest.TempPathFactory) 
     card = ModelCard(
         "stage1", "pca", 0, "perturb", "tiny", config.model_dump(mode="json"), tiny_perturb.card()
     )
-    model = stage1.build(card)
+    model = build_model(card)
     stage1.prepare(model, config, tiny_perturb.split("train"))
     assert stage1.objective(config, model) is None
     path = tmp_path_factory.mktemp("pca")
@@ -186,7 +187,7 @@ def folder(tiny_perturb: PerturbData, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def flow_card(data: PerturbData, folder: Path, **settings: object) -> ModelCard:
-    above = load_model(folder, stage1.build)
+    above = restore(folder)
     assert isinstance(above, LinearCode)
     config = PerturbStage2.model_validate({"stage1": "pca"} | settings).model_dump(mode="json")
     upstream = asdict(
@@ -204,8 +205,8 @@ def flow_card(data: PerturbData, folder: Path, **settings: object) -> ModelCard:
 
 
 def test_means_of_counts_cannot_be_anchored(tiny_perturb: PerturbData, folder: Path) -> None:
-    with pytest.raises(UserError, match=r"stage2\.flow\.anchor: moves means of counts") as caught:
-        stage2.build(flow_card(tiny_perturb, folder))
+    with pytest.raises(UserError, match=r"stage2\.flow: anchor: moves means of counts") as caught:
+        build_model(flow_card(tiny_perturb, folder))
     assert "\n" not in str(caught.value)
 
 
@@ -213,9 +214,9 @@ def test_a_trained_flow_is_scored_and_predicts(
     tiny_perturb: PerturbData, folder: Path, tmp_path: Path
 ) -> None:
     config = PerturbStage2.model_validate({"stage1": "pca", "anchor": None})
-    model = stage2.build(flow_card(tiny_perturb, folder, anchor=None))
+    model = build_model(flow_card(tiny_perturb, folder, anchor=None))
     train = tiny_perturb.split("train")
-    stage2.prepare(model, config, train, load_model(folder, stage1.build))
+    stage2.prepare(model, config, train, restore(folder))
     assert model.vae.components.abs().sum() > 0
     items = model.items(train)
     objective = stage2.objective(config, model).train()
@@ -236,7 +237,7 @@ def test_a_trained_flow_is_scored_and_predicts(
 def test_latents_are_scored_without_a_likelihood(
     tiny_perturb: PerturbData, folder: Path, tmp_path: Path
 ) -> None:
-    model = load_model(folder, stage1.build)
+    model = restore(folder)
     asked = PerturbEvaluate(model="stage1/pca", split="validation")
     found = stored(evaluate(model, tiny_perturb, asked, seed=0, label="test"), tmp_path)
     assert found["headline"] == "reconstruction" and "nll" not in found["metrics"]
@@ -251,7 +252,7 @@ def test_a_shift_of_components_is_the_baseline_of_that_name(
     tiny_perturb: PerturbData, folder: Path
 ) -> None:
     scale = tiny_perturb.schema.scale
-    latent = build("latent_delta", scale, vae=load_model(folder, stage1.build)).fit(tiny_perturb)
+    latent = build("latent_delta", scale, vae=restore(folder)).fit(tiny_perturb)
     linear = build("delta_pca", scale).fit(tiny_perturb)
     sources = every(tiny_perturb.responses("test")[0].sources)
     target = torch.tensor([1.0, 1.0]).expand(len(sources.library), 2)

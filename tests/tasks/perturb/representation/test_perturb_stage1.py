@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from weir.artifacts.model_folder import ModelCard
 from weir.tasks.perturb.data.cells import Cells
 from weir.tasks.perturb.representation.independence import BatchAdversary, biology, conditional_hsic
 from weir.tasks.perturb.representation.likelihood import nb_log_prob
@@ -22,10 +21,7 @@ def settings(**changes) -> PerturbStage1:
 
 def model_for(data, config):
     torch.manual_seed(0)
-    card = ModelCard(
-        "stage1", "vae", 0, "perturb", "tiny", config.model_dump(mode="json"), data.card()
-    )
-    model = build(card)
+    model = build(config, data.schema)
     prepare(model, config, data.split("train"))
     return model
 
@@ -215,15 +211,11 @@ def _batch_accuracy(method: str) -> float:
         network=SMALL | {"d_tech": 0},
         prior={"batch_dropout": 1.0},
     )
-    schema = {
-        "genes": range(genes),
-        "batches": ("a", "b"),
-        "cell_types": (),
-        "perturbations": ("p",),
-        "scale": 300.0,
-    }
+    schema = SimpleNamespace(
+        genes=range(genes), batches=("a", "b"), cell_types=(), perturbations=("p",), scale=300.0
+    )
     torch.manual_seed(0)
-    model = build(SimpleNamespace(schema=schema, config=config.model_dump(mode="json")))
+    model = build(config, schema)
     trained = objective(config, model).train()
     optimizer = torch.optim.Adam(trained.parameters(), 1e-2)
     for _ in range(150):

@@ -21,7 +21,7 @@ record holds it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -35,6 +35,7 @@ from weir.tasks.clinical.baselines.trees import Boosted, Trees
 from weir.tasks.clinical.flow.grid import grid_of
 
 if TYPE_CHECKING:
+    from weir.tasks.clinical.data.schema import Schema
     from weir.tasks.clinical.settings.baseline import ClinicalBaseline
 
 __all__ = [
@@ -54,20 +55,18 @@ __all__ = [
 ]
 
 
-def build(
-    config: ClinicalBaseline, schema: dict[str, Any], model: nn.Module | None = None
-) -> Fitted:
+def build(config: ClinicalBaseline, schema: Schema, model: nn.Module | None = None) -> Fitted:
     """An unfitted baseline.
 
     Args:
         config: its node.
-        schema: of the dataset, as a model's card has it.
+        schema: of the dataset.
         model: for `stacked`.
 
     Raises:
         ValueError: no model where one is needed.
     """
-    grid, codes = config.grid, len(schema["codes"])
+    grid, codes = config.grid, len(schema.codes)
     match config.method:
         case "mean_rate":
             return MeanRate()
@@ -80,9 +79,9 @@ def build(
         case "gru_d":
             return GRUD(
                 codes,
-                len(schema["static"]),
-                grid_of(grid.model_dump(), schema["horizon_hours"]),
-                schema["prevalence"],
+                len(schema.static),
+                grid_of(grid, schema.horizon_hours),
+                schema.prevalence,
                 **config.network.model_dump(),
             )
         case "oracle":

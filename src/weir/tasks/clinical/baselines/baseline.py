@@ -1,4 +1,4 @@
-"""Fitting a baseline node, and building one from its card."""
+"""Fitting a baseline node, and building one."""
 
 from __future__ import annotations
 
@@ -7,33 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from weir.tasks import part
 from weir.tasks.clinical import baselines
-from weir.tasks.clinical.settings.baseline import ClinicalBaseline
+from weir.tasks.clinical.flow import joint, stage2
+from weir.tasks.clinical.representation import stage1
 from weir.training.loop import train
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
     from weir.tasks.clinical.data.load import ClinicalData
+    from weir.tasks.clinical.data.schema import Schema
+    from weir.tasks.clinical.settings.baseline import ClinicalBaseline
     from weir.training.loop import Log
 
 
-def build(card: ModelCard) -> baselines.Fitted:
-    """An unfitted baseline of the kind that a model's card states."""
-    config = ClinicalBaseline.model_validate(card.config)
-    below = built_on(card.parent()) if card.upstream else None
-    return baselines.build(config, card.schema, below)
+BUILT_ON = {"stage1": stage1, "stage2": stage2, "joint": joint}
+"""What a baseline may be built on: doors by section."""
 
 
-def built_on(card: ModelCard) -> nn.Module:
-    """The model, without its weights, that a baseline is built on."""
-    match card.section:
-        case "stage1":
-            return part(card.task, "representation.stage1").build(card)
-        case "stage2":
-            return part(card.task, "flow.stage2").build(card)
-        case _:
-            return part(card.task, "flow.joint").build(card)
+def build(config: ClinicalBaseline, schema: Schema, below: nn.Module | None) -> baselines.Fitted:
+    """An unfitted baseline of the kind that a node states."""
+    return baselines.build(config, schema, below)
 
 
 def fit(

@@ -5,7 +5,7 @@ The table has a row of numbers for each record; other simple models see records 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,12 +16,13 @@ from weir.tasks.clinical.representation.aggregates import AGGREGATES, aggregates
 if TYPE_CHECKING:
     from weir.tasks.clinical.data.load import ClinicalData
     from weir.tasks.clinical.data.records import Records, RecordSet
+    from weir.tasks.clinical.data.schema import Schema
 
 
-def feature_names(schema: dict[str, Any]) -> list[str]:
-    """Names of the columns of `features`, from a dataset's card."""
-    codes = [code["name"] for code in schema["codes"]]
-    return [*(f"{code} {what}" for code in codes for what in AGGREGATES), *schema["static"]]
+def feature_names(schema: Schema) -> list[str]:
+    """Names of the columns of `features`."""
+    codes = [code.name for code in schema.codes]
+    return [*(f"{code} {what}" for code in codes for what in AGGREGATES), *schema.static]
 
 
 def features(records: Records, codes: int) -> Tensor:

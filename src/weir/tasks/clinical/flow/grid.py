@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from weir.tasks.clinical.data.records import Records
+
+if TYPE_CHECKING:
+    from weir.tasks.clinical.settings.flow import Bins
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,9 @@ class Grid:
         return (start < end[:, None]) | (start == 0)
 
 
-def grid_of(grid: dict[str, float | None], horizon: float) -> Grid:
+def grid_of(settings: Bins, horizon: float) -> Grid:
     """The grid of a node's settings, by default as long as the training records."""
-    return Grid(int(grid["bins"] or 1), float(grid["hours"] or horizon or 1.0))
+    return Grid(settings.bins, float(settings.hours or horizon or 1.0))
 
 
 class Binned(NamedTuple):

@@ -14,8 +14,8 @@ from weir.tasks.clinical.representation import stage1
 from weir.training.objective import LatentJoint
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
     from weir.tasks.clinical.data.records import Records, RecordSet
+    from weir.tasks.clinical.data.schema import Schema
     from weir.tasks.clinical.flow.record_flow import RecordFlow
     from weir.tasks.clinical.settings.models import ClinicalJoint
     from weir.training.objective import Objective
@@ -81,9 +81,9 @@ class JointObjective(LatentJoint):
         return self.flow(batch, progress)
 
 
-def build(card: ModelCard) -> RecordFlow:
-    """An untrained pair of autoencoder and flow of the shape that a model's card states."""
-    return flow_stage2.assemble(card, stage1.build(card), frozen=False)
+def build(config: ClinicalJoint, schema: Schema) -> RecordFlow:
+    """An untrained pair of autoencoder and flow of the shape that a node states."""
+    return flow_stage2.assemble(config, schema, stage1.build(config, schema), frozen=False)
 
 
 def prepare(model: RecordFlow, config: ClinicalJoint, data: RecordSet) -> None:

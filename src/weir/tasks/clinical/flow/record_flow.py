@@ -7,7 +7,7 @@ tells flow and decoder what is shown.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -212,7 +212,7 @@ class RecordFlow(FlowModel):
         """Makes one vector of all that a bin's noise depends on; saved as `teller`."""
         return self.teller
 
-    def as_student(self) -> RecordFlow:
+    def as_student(self, settings: Any = None) -> RecordFlow:
         """A copy with a step-size input that does nothing yet; only its velocity is trained."""
         student = copy.deepcopy(self)
         student.network.add_step()
@@ -228,7 +228,7 @@ class RecordFlow(FlowModel):
             part.requires_grad_(False)
         return student.train(self.training)
 
-    def items(self, data: RecordSet) -> FlowSet:
+    def items(self, data: RecordSet, seed: int = 0) -> FlowSet:
         """The records and what the first stage says of them; masks are drawn for every batch."""
         return flow_set(self.vae, data, self.grid, self.masks)
 

@@ -12,32 +12,32 @@ from weir.tasks.clinical.flow.items import Masks
 from weir.tasks.clinical.flow.loss import FlowObjective
 from weir.tasks.clinical.flow.record_flow import RecordFlow
 from weir.tasks.clinical.flow.synthesis import STAMPS
-from weir.tasks.clinical.representation import stage1
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
     from weir.tasks.clinical.data.records import Records, RecordSet
+    from weir.tasks.clinical.data.schema import Schema
     from weir.tasks.clinical.representation.seqsetvae import SeqSetVAE
     from weir.tasks.clinical.settings.flow import ClinicalFlow, RecordFlowSettings
 
 
-def build(card: ModelCard) -> RecordFlow:
-    """An untrained flow of the shape that a model's card states, with its first stage."""
-    return assemble(card, stage1.build(card.parent()), frozen=True)
+def build(config: RecordFlowSettings, schema: Schema, vae: SeqSetVAE) -> RecordFlow:
+    """An untrained flow of the shape that a node states, on a first stage that stays as it is."""
+    return assemble(config, schema, vae, frozen=True)
 
 
-def assemble(card: ModelCard, vae: SeqSetVAE, *, frozen: bool) -> RecordFlow:
-    """A flow on `vae` with the settings of a stage2 or joint node's card."""
-    config, schema = card.config, card.schema
+def assemble(
+    config: RecordFlowSettings, schema: Schema, vae: SeqSetVAE, *, frozen: bool
+) -> RecordFlow:
+    """A flow on `vae` with the settings of a stage2 or joint node."""
     return RecordFlow(
         vae,
-        static=len(schema["static"]),
-        grid=grid_of(config["grid"], schema["horizon_hours"]),
-        path=config["path"],
-        masks=Masks(**config["masks"]),
+        static=len(schema.static),
+        grid=grid_of(config.grid, schema.horizon_hours),
+        path=config.path,
+        masks=Masks(**config.masks.model_dump()),
         frozen=frozen,
-        outcomes=config["outcomes"],
-        **config["flow_network"],
+        outcomes=config.outcomes,
+        **config.flow_network.model_dump(),
     )
 
 

@@ -9,8 +9,8 @@ from weir.tasks.clinical.flow import record_stage2 as flow_stage2
 from weir.tasks.clinical.heads import head as heads
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
     from weir.tasks.clinical.data.records import RecordSet
+    from weir.tasks.clinical.data.schema import Schema
     from weir.tasks.clinical.flow.record_flow import RecordFlow
     from weir.tasks.clinical.heads.head import OutcomeHead
     from weir.tasks.clinical.representation.seqsetvae import SeqSetVAE
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 MODELS: dict[str, ModuleType] = {"flow": flow_stage2, "head": heads}
 
 
-def build(card: ModelCard) -> RecordFlow | OutcomeHead:
-    """An untrained model of the kind and shape that a card states, with its first stage."""
-    return MODELS[card.config["model"]].build(card)
+def build(config: ClinicalStage2, schema: Schema, vae: SeqSetVAE) -> RecordFlow | OutcomeHead:
+    """An untrained model of the kind and shape that a node states, on a first stage."""
+    return MODELS[config.model].build(config, schema, vae)
 
 
 def prepare(

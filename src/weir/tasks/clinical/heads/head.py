@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from weir.tasks.clinical.representation import stage1
 from weir.tasks.clinical.representation.aggregates import Summary
 from weir.tasks.clinical.representation.member_head import MemberHead, members_bce
 from weir.tasks.clinical.representation.stage1 import RiskObjective
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
     from weir.tasks.clinical.data.records import Records, RecordSet
+    from weir.tasks.clinical.data.schema import Schema
     from weir.tasks.clinical.representation.seqsetvae import SeqSetVAE
     from weir.tasks.clinical.settings.models import ClinicalStage2
 
@@ -92,7 +91,7 @@ class OutcomeHead(nn.Module):
         self.register_buffer("sd", torch.ones(features))
         self.head = MemberHead(features, prevalence=prevalence, **head)
 
-    def items(self, data: RecordSet) -> RecordSet | RepresentedSet:
+    def items(self, data: RecordSet, seed: int = 0) -> RecordSet | RepresentedSet:
         """What the head is trained on: the records, or their representations if these are final."""
         return RepresentedSet(self.represented(data)) if self.frozen else data
 
@@ -151,11 +150,10 @@ class HeadObjective(RiskObjective):
         ]
 
 
-def build(card: ModelCard) -> OutcomeHead:
-    """An untrained head with the first stage that a stage2 node's card names."""
-    settings = dict(card.config["head"])
-    del settings["encoder_learning_rate"]
-    return OutcomeHead(stage1.build(card.parent()), card.schema["prevalence"], **settings)
+def build(config: ClinicalStage2, schema: Schema, vae: SeqSetVAE) -> OutcomeHead:
+    """An untrained head on a first stage."""
+    settings = config.head.model_dump(exclude={"encoder_learning_rate"})
+    return OutcomeHead(vae, schema.prevalence, **settings)
 
 
 @torch.no_grad()

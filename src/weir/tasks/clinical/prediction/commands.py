@@ -39,7 +39,7 @@ def risk(asked: Asked) -> None:
         notes = write_risks(
             model,
             asked.name,
-            asked.card.schema,
+            asked.schema(),
             options.meds,
             options.times,
             output,

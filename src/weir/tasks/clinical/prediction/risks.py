@@ -6,14 +6,12 @@ The patients are those of a MEDS folder, which is read as that of the model's tr
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from weir.errors import UserError, WeirError
@@ -125,7 +123,7 @@ def _unlabelled(frame: pd.DataFrame) -> Labels:
 def write_risks(
     model: nn.Module,
     name: str,
-    schema: dict[str, Any],
+    schema: Schema,
     root: Path,
     times: Path,
     output: Path,
@@ -136,7 +134,7 @@ def write_risks(
     Args:
         model: in evaluation mode.
         name: its node, for messages.
-        schema: of the data that it was trained on, from its card.
+        schema: of the data that it was trained on.
         root: a MEDS folder.
         times: Parquet file that says for whom and when, see `read_newcomers`.
         output: the file to write.
@@ -146,20 +144,14 @@ def write_risks(
         notes for people.
 
     Raises:
-        UserError: the model has no risk or is of an older Weir; or the data cannot be used.
+        UserError: the model has no risk, or the data cannot be used.
         WeirError: a risk is not finite.
     """
     if not predicts_risk(model):
         raise UserError(
             f"{name} predicts no outcome; name a model with a head, or a baseline of the outcome"
         )
-    try:
-        known = TypeAdapter(Schema).validate_python(schema)
-    except ValidationError:
-        raise UserError(
-            f"{name}: its folder does not say how records were cut; train it with this Weir"
-        ) from None
-    records, frame, notes = read_newcomers(root, times, known, scratch)
+    records, frame, notes = read_newcomers(root, times, schema, scratch)
     progress = Progress(name, len(records), noun="record")
     parts = []
     for items, batch in records.all():

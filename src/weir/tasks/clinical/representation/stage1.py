@@ -12,7 +12,7 @@ What objectives share that predict the outcome: how validation scores it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +25,8 @@ from weir.tasks.clinical.representation.seqsetvae import LOG_VARIANCE, SeqSetVAE
 from weir.training.objective import Objective
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
     from weir.tasks.clinical.data.records import Records, RecordSet
+    from weir.tasks.clinical.data.schema import Schema
     from weir.tasks.clinical.representation.seqsetvae import SetPosterior
     from weir.tasks.clinical.settings.models import ClinicalStage1, Prior
 
@@ -202,18 +202,17 @@ def without_some_events(records: Records, share: float) -> Records:
     )
 
 
-def build(card: ModelCard) -> SeqSetVAE:
-    """An untrained model of the shape that the card of a stage1 or joint node states."""
-    schema, config = card.schema, card.config
-    outcome: dict[str, Any] = dict(config["outcome"])
+def build(config: ClinicalStage1, schema: Schema) -> SeqSetVAE:
+    """An untrained model of the shape that a stage1 or joint node states, for data of a schema."""
+    outcome = config.outcome
     return SeqSetVAE(
-        len(schema["codes"]) + 1,
-        len(schema["static"]),
-        schema["horizon_hours"],
-        schema["prevalence"],
-        summary=config["summary"],
-        head=outcome if outcome.pop("weight") else None,
-        **config["network"],
+        len(schema.codes) + 1,
+        len(schema.static),
+        schema.horizon_hours,
+        schema.prevalence,
+        summary=config.summary,
+        head=outcome.model_dump(exclude={"weight"}) if outcome.weight else None,
+        **config.network.model_dump(),
     )
 
 

@@ -1,46 +1,42 @@
-"""Fitting a baseline node, and building one from its card."""
+"""Fitting a baseline node, and building one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
 from torch import nn
 
 from weir.errors import UserError
 from weir.tasks.forecast import baselines
 from weir.tasks.forecast.baselines import DLinearObjective, Head, Oracle
-from weir.tasks.forecast.data.schema import Schema
 from weir.tasks.forecast.representation import stage1
 from weir.tasks.forecast.simulation.simulate import Law
 from weir.training.loop import train
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
     from weir.tasks.forecast.data.load import ForecastData
+    from weir.tasks.forecast.data.schema import Schema
     from weir.tasks.forecast.settings.baseline import ForecastBaseline
     from weir.training.loop import Log
 
 
-built_on = stage1.build
-"""What a baseline may be built on: a model of stage 1."""
+BUILT_ON = {"stage1": stage1}
+"""What a baseline may be built on: doors by section."""
 
 
-def build(card: ModelCard) -> nn.Module:
-    """An unfitted baseline of the shape that a model's card states.
+def build(config: ForecastBaseline, schema: Schema, backbone: nn.Module | None) -> nn.Module:
+    """An unfitted baseline of the kind that a node states.
 
     Raises:
         UserError: the seasonal naive forecast needs more history than the dataset gives.
     """
-    schema = TypeAdapter(Schema).validate_python(card.schema)
-    if card.config["method"] == "seasonal_naive" and (schema.cycle or 1) > schema.lookback:
+    if config.method == "seasonal_naive" and (schema.cycle or 1) > schema.lookback:
         raise UserError(
-            f"datasets.{card.dataset}: a cycle of {schema.cycle} rows does not fit into a lookback "
-            f"of {schema.lookback}; raise lookback, lower cycle, or remove baseline.{card.name}"
+            f"a cycle of {schema.cycle} rows does not fit into a lookback of {schema.lookback}; "
+            f"raise lookback or lower cycle of datasets.{config.dataset}, or remove this node"
         )
-    backbone = stage1.build(card.parent()) if card.upstream else None
-    return baselines.build(card.config["method"], schema, backbone)
+    return baselines.build(config.method, schema, backbone)
 
 
 def fit(

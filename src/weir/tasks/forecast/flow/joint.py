@@ -18,7 +18,7 @@ from weir.tasks.forecast.representation.heads import Marginal
 from weir.training.objective import Objective
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
+    from weir.tasks.forecast.data.schema import Schema
     from weir.tasks.forecast.settings.models import ForecastJoint
 
 BackboneLoss = Callable[[Marginal, Tensor], Tensor]
@@ -161,9 +161,9 @@ def point_and_likelihood(point_weight: float = 0.5) -> BackboneLoss:
     return loss
 
 
-def build(card: ModelCard) -> ResidualFlow:
-    """An untrained pair of backbone and flow of the shape that a model's card states."""
-    return assemble(card, stage1.build(card), frozen=False)
+def build(config: ForecastJoint, schema: Schema) -> ResidualFlow:
+    """An untrained pair of backbone and flow of the shape that a node states."""
+    return assemble(config, schema, stage1.build(config, schema), frozen=False)
 
 
 def prepare(model: ResidualFlow, config: ForecastJoint, data: WindowSet) -> None:

@@ -111,7 +111,7 @@ class VariateVelocity(TimedNetwork):
         layers: int = 2,
         heads: int = 4,
         dropout: float = 0.0,
-        condition_dropout: float = 0.0,
+        condition_dropout: float,
         student: bool = False,
     ) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +117,7 @@ class ResidualFlow(FlowModel):
             self.backbone.eval()
         return self
 
-    def as_student(self) -> ResidualFlow:
+    def as_student(self, settings: Any = None) -> ResidualFlow:
         """A copy with a step-size input that does nothing yet; its backbone is frozen."""
         student = copy.deepcopy(self)
         student.network.add_step()

@@ -12,13 +12,12 @@ from weir.flows.paths import TimeLaw, sample_times
 from weir.flows.proper import fair_crps, fair_energy
 from weir.tasks.forecast.data.windows import Windows, WindowSet
 from weir.tasks.forecast.flow.residual_flow import ResidualFlow, WindowCondition, fit_source
-from weir.tasks.forecast.representation import stage1
 from weir.training.objective import Objective
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
+    from weir.tasks.forecast.data.schema import Schema
     from weir.tasks.forecast.representation.itransformer import ITransformer
-    from weir.tasks.forecast.settings.models import ForecastStage2
+    from weir.tasks.forecast.settings.models import FlowSettings, ForecastStage2
 
 
 class Stage2Objective(Objective):
@@ -104,24 +103,25 @@ def draw_scores(
     }
 
 
-def build(card: ModelCard) -> ResidualFlow:
-    """An untrained flow of the shape that a model's card states, with its backbone."""
-    return assemble(card, stage1.build(card.parent()), frozen=True)
+def build(config: ForecastStage2, schema: Schema, backbone: ITransformer) -> ResidualFlow:
+    """An untrained flow of the shape that a node states, on a backbone that stays as it is."""
+    return assemble(config, schema, backbone, frozen=True)
 
 
-def assemble(card: ModelCard, backbone: ITransformer, *, frozen: bool) -> ResidualFlow:
-    """A flow on `backbone` with the settings of a stage2 or joint node's card."""
-    config, schema = card.config, card.schema
+def assemble(
+    config: FlowSettings, schema: Schema, backbone: ITransformer, *, frozen: bool
+) -> ResidualFlow:
+    """A flow on `backbone` with the settings of a stage2 or joint node."""
     return ResidualFlow(
         backbone,
-        variables=len(schema["columns"]),
-        horizon=schema["horizon"],
+        variables=len(schema.columns),
+        horizon=schema.horizon,
         token=backbone.embed.out_features,
-        residual=config["residual"],
-        path=config["path"],
-        source=config["source"],
+        residual=config.residual,
+        path=config.path,
+        source=config.source,
         frozen=frozen,
-        **config["network"],
+        **config.network.model_dump(),
     )
 
 

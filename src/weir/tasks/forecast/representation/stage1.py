@@ -21,7 +21,7 @@ from weir.tasks.forecast.representation.itransformer import ITransformer
 from weir.training.objective import Objective
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
+    from weir.tasks.forecast.data.schema import Schema
     from weir.tasks.forecast.settings.models import ForecastJoint, ForecastStage1
 
 
@@ -70,14 +70,11 @@ class Stage1Objective(Objective):
         return [{"params": decayed}, {"params": free, "weight_decay": 0.0}]
 
 
-def build(card: ModelCard) -> ITransformer:
-    """An untrained backbone of the shape that a model's card states."""
-    schema, shape = card.schema, dict(card.config["backbone"])
-    cycle = schema["cycle"] if shape.pop("cycle") else None
-    shape.pop("ridge")
-    return ITransformer(
-        len(schema["columns"]), schema["lookback"], schema["horizon"], cycle=cycle, **shape
-    )
+def build(config: ForecastStage1 | ForecastJoint, schema: Schema) -> ITransformer:
+    """An untrained backbone of the shape that a node states, for data of a schema."""
+    shape = config.backbone.model_dump(exclude={"cycle", "ridge"})
+    cycle = schema.cycle if config.backbone.cycle else None
+    return ITransformer(len(schema.columns), schema.lookback, schema.horizon, cycle=cycle, **shape)
 
 
 def prepare(model: ITransformer, config: ForecastStage1 | ForecastJoint, data: WindowSet) -> None:

@@ -12,24 +12,24 @@ that a model folder has to hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from weir.tasks.image.baselines.fitted import Fitted
 from weir.tasks.image.baselines.gaussians import Gaussians, TrainingImages
 
 if TYPE_CHECKING:
+    from weir.tasks.image.data.schema import Schema
     from weir.tasks.image.settings.baseline import ImageBaseline
 
 __all__ = ["Fitted", "Gaussians", "TrainingImages", "build"]
 
 
-def build(config: ImageBaseline, schema: Mapping[str, Any]) -> Fitted:
+def build(config: ImageBaseline, schema: Schema) -> Fitted:
     """An unfitted baseline.
 
     Args:
         config: its node.
-        schema: of the data, as in a model's card.
+        schema: of the data.
     """
     if config.method == "training_images":
         return TrainingImages(schema)

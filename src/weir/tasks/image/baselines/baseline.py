@@ -1,24 +1,29 @@
-"""Fitting a baseline node, and building one from its card."""
+"""Fitting a baseline node, and building one."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from weir.tasks.image import baselines
-from weir.tasks.image.settings.baseline import ImageBaseline
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
     from weir.tasks.image.data.load import ImageData
+    from weir.tasks.image.data.schema import Schema
+    from weir.tasks.image.settings.baseline import ImageBaseline
     from weir.training.loop import Log
 
 
-def build(card: ModelCard) -> baselines.Fitted:
-    """An unfitted baseline of the kind that a model's card states."""
-    return baselines.build(ImageBaseline.model_validate(card.config), card.schema)
+BUILT_ON: dict[str, ModuleType] = {}
+"""What a baseline may be built on: nothing."""
+
+
+def build(config: ImageBaseline, schema: Schema, below: nn.Module | None) -> baselines.Fitted:
+    """An unfitted baseline of the kind that a node states."""
+    return baselines.build(config, schema)
 
 
 def fit(

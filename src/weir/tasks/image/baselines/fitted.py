@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from weir.tasks.image.data.scale import Scale
 
 if TYPE_CHECKING:
     from weir.tasks.image.data.load import ImageData, Images
+    from weir.tasks.image.data.schema import Schema
 
 
 class Fitted(FittedModule):
@@ -21,7 +21,7 @@ class Fitted(FittedModule):
     It is an `image_model.ImageModel` without a code: it lives on the scales of the data.
 
     Args:
-        schema: of the data, as in a model's card.
+        schema: of the data.
     """
 
     guidable: ClassVar[bool] = False
@@ -31,10 +31,10 @@ class Fitted(FittedModule):
     has_density: ClassVar[bool] = False
     has_denoiser: ClassVar[bool] = False
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: Schema) -> None:
         super().__init__()
-        self.shape = tuple(schema["shape"])
-        self.classes = len(schema["classes"])
+        self.shape = schema.shape
+        self.classes = len(schema.classes)
         self.scale = Scale.of(schema)
 
     def fit(self, data: ImageData, seed: int) -> None:

@@ -5,8 +5,7 @@ Of the former there are density, denoiser and draws; the latter are a ceiling, r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from weir.tasks.image.density.class_gaussians import ClassGaussians
 
 if TYPE_CHECKING:
     from weir.tasks.image.data.load import ImageData
+    from weir.tasks.image.data.schema import Schema
     from weir.tasks.image.settings.baseline import ImageBaseline
 
 
@@ -26,7 +26,7 @@ KEPT = 2000
 class TrainingImages(Fitted):
     """Samples of a class are training images of it, each at most once if there are enough."""
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: Schema) -> None:
         super().__init__(schema)
         kind = torch.float32 if self.scale.levels is None else torch.uint8
         self.store(raw=torch.empty(0, *self.shape, dtype=kind), label=torch.empty(0).long())
@@ -58,18 +58,18 @@ class Gaussians(Fitted):
     """A mixture of low-rank Gaussians for each class, on the event scale.
 
     Args:
-        schema: of the data, as in a model's card.
+        schema: of the data.
         config: the node; of method `gaussian`, a class has one Gaussian of (almost) full rank.
     """
 
     has_density: ClassVar[bool] = True
     has_denoiser: ClassVar[bool] = True
 
-    def __init__(self, schema: Mapping[str, Any], config: ImageBaseline) -> None:
+    def __init__(self, schema: Schema, config: ImageBaseline) -> None:
         super().__init__(schema)
         self.config = config
         size = int(torch.Size(self.shape).numel())
-        self.laws = ClassGaussians(size, schema["priors"])
+        self.laws = ClassGaussians(size, schema.priors)
 
     def fit(self, data: ImageData, seed: int) -> None:
         """Fit every class by its training items, dequantised once."""

@@ -9,12 +9,14 @@ user sees and what is scored, `2 (raw + u) / levels - 1` in [-1, 1] with `u` uni
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from weir.tasks.image.data.schema import Schema
 
 SIGMA_DATA = 0.5
 """Standard deviation of the training pixels on the event scale, as in EDM (Karras et al. 2022)."""
@@ -35,9 +37,9 @@ class Scale:
     spread: float
 
     @classmethod
-    def of(cls, card: Mapping[str, Any]) -> Scale:
-        """The scale of the data that a card or `schema.json` describes."""
-        return cls(card["levels"], card["center"], card["spread"])
+    def of(cls, schema: Schema) -> Scale:
+        """The scale of the data of a schema."""
+        return cls(schema.levels, schema.center, schema.spread)
 
     def unit(self, raw: Tensor, noise: Tensor | None = None) -> Tensor:
         """Raw to unit.

@@ -22,6 +22,7 @@ from weir.training.objective import Objective
 if TYPE_CHECKING:
     from weir.tasks.image.data.load import Images
     from weir.tasks.image.representation.code import ImageCode
+    from weir.tasks.image.settings.scoring import ImageDistill
 
     pass
 
@@ -160,22 +161,22 @@ class ImageFlow(FlowModel):
         """Whether the model also knows no class; a student has its teacher's guidance."""
         return self.drop_class > 0 and not self.student
 
-    def as_student(self, network: dict[str, Any] | None = None) -> ImageFlow:
+    def as_student(self, settings: ImageDistill | None = None) -> ImageFlow:
         """A student to be trained, with the same first stage.
 
         By default a copy with a step-size input that does nothing yet; guidance is what it learns
         from.
 
         Args:
-            network: settings of the student's own network, for a model that is none.
+            settings: of the node, which asks for no network of its own.
 
         Raises:
             UserError: the student's network is the model's.
         """
-        if network is not None:
+        if settings is not None and settings.student is not None:
             raise UserError(
-                "distill: student is for a teacher of model flow; other students have their "
-                "teacher's network, so remove it"
+                "student is for a teacher of model flow; other students have their teacher's "
+                "network, so remove it"
             )
         student = copy.deepcopy(self)
         student.network.add_step()

@@ -21,6 +21,7 @@ from weir.tasks.image.flow.image_flow import ImageCondition, ImageFlow, ImageObj
 
 if TYPE_CHECKING:
     from weir.tasks.image.representation.code import ImageCode
+    from weir.tasks.image.settings.scoring import ImageDistill
 
 PlainActivation = Literal["softplus", "leaky_relu", "elu", "tanh", "swish"]
 
@@ -152,7 +153,7 @@ class PlainFlow(ImageFlow):
         self.activation = LeakyActivation(activation, leak)
         self.has_density = code.log_volume is not None
 
-    def as_student(self, network: dict[str, Any] | None = None) -> ImageFlow:
+    def as_student(self, settings: ImageDistill | None = None) -> ImageFlow:
         """There is none.
 
         Raises:

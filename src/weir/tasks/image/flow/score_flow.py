@@ -24,6 +24,7 @@ from weir.tasks.image.flow.image_flow import ImageCondition, ImageObjective
 
 if TYPE_CHECKING:
     from weir.tasks.image.representation.code import ImageCode
+    from weir.tasks.image.settings.scoring import ImageDistill
 
 _TOGETHER = 400_000
 """Values of events whose densities are computed together when nothing is trained."""
@@ -90,12 +91,21 @@ class ScoreFlow(EdmFlow):
         self.density = density
         self.has_density = code.log_volume is not None
 
-    def as_student(self, network: dict[str, Any] | None = None) -> Denoiser:
-        """A student with a network of its own, untrained: a gradient field makes no jumps."""
+    def as_student(self, settings: ImageDistill | None = None) -> Denoiser:
+        """A student with a network of its own, untrained: a gradient field makes no jumps.
+
+        Args:
+            settings: of the node, which states the network.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if settings is None:
+            raise ValueError("a score flow lends no network; pass the settings of its student")
         model = Denoiser(
             self.code,
             self.priors.tolist(),
-            network or {},
+            settings.network.model_dump(),
             noise=self.noise,
             steps=self.steps,
             student=True,

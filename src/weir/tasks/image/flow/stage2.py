@@ -17,12 +17,11 @@ from weir.tasks.image.flow.denoiser import Denoiser, DenoiserObjective
 from weir.tasks.image.flow.matching import MatchingFlow, MatchingObjective
 from weir.tasks.image.flow.plain_flow import PlainFlow, PlainObjective
 from weir.tasks.image.flow.score_flow import ScoreFlow, ScoreObjective
-from weir.tasks.image.representation import stage1
 from weir.tasks.image.representation.code import PixelCode
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
     from weir.tasks.image.data.load import ImageSet
+    from weir.tasks.image.data.schema import Schema
     from weir.tasks.image.flow.image_flow import ImageFlow, ImageObjective
     from weir.tasks.image.representation.code import ImageCode
     from weir.tasks.image.settings.models import ImageStage2
@@ -32,28 +31,25 @@ STARTED_WITH = 2000
 """Most items by which a density is told where to begin."""
 
 
-def build(card: ModelCard) -> ImageFlow:
-    """An untrained model of the shape that a model's card states, with its first stage."""
-    return assemble(card.config, card.schema["priors"], stage1.build(card.parent()))
-
-
-def assemble(config: dict[str, Any], priors: list[float], code: ImageCode) -> ImageFlow:
-    """A model on `code` with the settings of a stage2 node."""
-    classes = {"drop_class": config["drop_class"], "guidance": config["guidance"]}
-    noise = NoiseRange(**config["noise"])
-    match config["model"]:
+def build(config: ImageStage2, schema: Schema, code: ImageCode) -> ImageFlow:
+    """An untrained model of the kind and shape that a node states, on its first stage."""
+    priors = schema.priors
+    classes: dict[str, Any] = {"drop_class": config.drop_class, "guidance": config.guidance}
+    noise = NoiseRange(**config.noise.model_dump())
+    match config.model:
         case "flow":
-            settings = {key: value for key, value in config["density"].items() if key != "coarse"}
+            settings = config.density.model_dump(exclude={"coarse"})
             density: Any = Density(code.event, len(priors), noise=noise, **settings)
-            if (coarse := config["density"]["coarse"]) is not None:
-                density = CoarseToFine(density, priors, **coarse)
+            if (coarse := config.density.coarse) is not None:
+                density = CoarseToFine(density, priors, **coarse.model_dump())
             return ScoreFlow(code, priors, density, noise=noise, **classes)
         case "denoiser":
-            return Denoiser(code, priors, config["network"], noise=noise, **classes)
+            network = config.network.model_dump()
+            return Denoiser(code, priors, network, noise=noise, **classes)
         case "matching":
-            return MatchingFlow(code, priors, config["network"], **classes)
+            return MatchingFlow(code, priors, config.network.model_dump(), **classes)
         case _:
-            return PlainFlow(code, priors, **config["plain"])
+            return PlainFlow(code, priors, **config.plain.model_dump())
 
 
 def prepare(model: ImageFlow, config: ImageStage2, data: ImageSet, code: ImageCode) -> None:

@@ -44,7 +44,7 @@ def preprocess(config: ImageDataset, raw: Path, output: Path) -> None:
     schema = data.schema
     if config.judge is not None and schema.levels is not None and len(schema.classes) > 1:
         parts = {part: data.split(part) for part in PARTS}
-        scale = Scale.of(data.card())
+        scale = Scale.of(data.schema)
         judge, card = train_judge(parts, scale, len(schema.classes), config.judge)
         save_file(judge.state_dict(), output / JUDGE)
         schema = replace(schema, judge=card)

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from weir.tasks.image.data.scale import Scale
 from weir.tasks.image.representation.code import ImageCode, PixelCode
 from weir.tasks.image.representation.vae import ConvolutionalVAE, VAEObjective
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
     from weir.tasks.image.data.load import ImageSet
+    from weir.tasks.image.data.schema import Schema
     from weir.tasks.image.settings.models import ImageStage1
 
 
-def build(card: ModelCard) -> ImageCode:
-    """An untrained first stage of the shape that the card of a stage1 node states.
+def build(config: ImageStage1, schema: Schema) -> ImageCode:
+    """An untrained first stage of the shape that a node states, for data of a schema.
 
     Raises:
         UserError: an autoencoder is to code points.
     """
-    shape, scale = tuple(card.schema["shape"]), Scale.of(card.schema)
-    if card.config["model"] == "pixels":
-        return PixelCode(shape, scale)
-    settings: dict[str, Any] = dict(card.config["network"])
-    settings.pop("beta")
-    return ConvolutionalVAE(shape, scale, **settings)
+    scale = Scale.of(schema)
+    if config.model == "pixels":
+        return PixelCode(schema.shape, scale)
+    return ConvolutionalVAE(schema.shape, scale, **config.network.model_dump(exclude={"beta"}))
 
 
 def prepare(model: ImageCode, config: ImageStage1, data: ImageSet) -> None:

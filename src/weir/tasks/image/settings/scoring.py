@@ -21,6 +21,11 @@ class ImageDistill(Distill):
         "network; null takes the defaults. Other students have their teacher's.",
     )
 
+    @property
+    def network(self) -> NetworkSettings:
+        """The network of a flow's student."""
+        return self.student or NetworkSettings()
+
     def check_against_upstream(self, above: Sequence[Config]) -> None:
         """A network of its own is for the student of a flow only."""
         kind = next(each.model for each in above if isinstance(each, ImageStage2))

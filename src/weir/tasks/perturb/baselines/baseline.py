@@ -1,4 +1,4 @@
-"""Fitting a baseline node, and building one from its card."""
+"""Fitting a baseline node, and building one."""
 
 from __future__ import annotations
 
@@ -11,24 +11,19 @@ from weir.tasks.perturb import baselines
 from weir.tasks.perturb.representation import stage1
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
     from weir.tasks.perturb.data.load import PerturbData
+    from weir.tasks.perturb.data.schema import Schema
     from weir.tasks.perturb.settings.scoring import PerturbBaseline
     from weir.training.loop import Log
 
 
-built_on = stage1.build
-"""What a baseline may be built on: a model of stage 1."""
+BUILT_ON = {"stage1": stage1}
+"""What a baseline may be built on: doors by section."""
 
 
-def build(card: ModelCard) -> baselines.Fitted:
-    """An unfitted baseline of the kind that a model's card states."""
-    return baselines.build(
-        card.config["method"],
-        card.schema["scale"],
-        shift=card.config["shift"],
-        vae=stage1.build(card.parent()) if card.upstream else None,
-    )
+def build(config: PerturbBaseline, schema: Schema, vae: nn.Module | None) -> baselines.Fitted:
+    """An unfitted baseline of the kind that a node states."""
+    return baselines.build(config.method, schema.scale, shift=config.shift, vae=vae)
 
 
 def fit(

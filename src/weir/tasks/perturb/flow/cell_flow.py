@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -289,8 +289,7 @@ class Pairing:
     coupling: CouplingName = "optimal"
     rounds: int = 8
     size: int = 1024
-    balance: float = 0.0
-    seed: int = 0
+    balance: float = 1.0
 
 
 class CellFlow(FlowModel):
@@ -425,7 +424,7 @@ class CellFlow(FlowModel):
             self.vae.eval()
         return self
 
-    def as_student(self) -> CellFlow:
+    def as_student(self, settings: Any = None) -> CellFlow:
         """A copy with a step-size input that does nothing yet; its autoencoder is frozen."""
         student = copy.deepcopy(self)
         student.network.add_step()
@@ -433,8 +432,13 @@ class CellFlow(FlowModel):
         student.vae.requires_grad_(False)
         return student.train(self.training)
 
-    def items(self, data: CellSet) -> LatentSet:
-        """The cells' latents, computed once; see `weir.tasks.perturb.flow.latents.latent_set`."""
+    def items(self, data: CellSet, seed: int = 0) -> LatentSet:
+        """The cells' latents, computed once; see `weir.tasks.perturb.flow.latents.latent_set`.
+
+        Args:
+            data: cells.
+            seed: of the pairs.
+        """
         how = self.pairing
         return latent_set(
             self.vae.eval(),
@@ -447,7 +451,7 @@ class CellFlow(FlowModel):
             coupling=how.coupling,
             rounds=how.rounds,
             size=how.size,
-            seed=how.seed,
+            seed=seed,
         )
 
     def queries(self, data: CellSet) -> QuerySet:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from weir.tasks.perturb.data.schema import Schema
 
 DoseCurve = Literal["hill", "log", "hill_and_log"]
 
@@ -143,33 +146,30 @@ class Vocabulary:
     log_library: tuple[float, float]
 
     @classmethod
-    def of(cls, schema: dict[str, Any]) -> Vocabulary:
-        """The vocabulary of a model card's schema."""
-        perturbations = list(schema["perturbations"])
-        conditions = torch.zeros(len(schema["conditions"]), len(perturbations))
-        for row, condition in enumerate(schema["conditions"]):
-            for name, dose in condition["doses"].items():
+    def of(cls, schema: Schema) -> Vocabulary:
+        """The vocabulary of a set of cells."""
+        perturbations = schema.perturbations
+        conditions = torch.zeros(len(schema.conditions), len(perturbations))
+        for row, condition in enumerate(schema.conditions):
+            for name, dose in condition.doses.items():
                 conditions[row, perturbations.index(name)] = dose
-        unit = schema["dose_scale"]
-        if isinstance(unit, dict):
-            unit = [unit[name] for name in perturbations]
-        batches, cell_types = list(schema["batches"]), list(schema["cell_types"])
+        batches, cell_types = schema.batches, schema.cell_types
         contexts = torch.zeros(len(batches) + 1, len(cell_types) + 1, dtype=torch.int64)
-        for number, context in enumerate(schema["contexts"]):
+        for number, context in enumerate(schema.contexts):
             # A column that was not matched on has no name here, and every code belongs.
-            batch, cell_type = context["batch"], context["cell_type"]
+            batch, cell_type = context.batch, context.cell_type
             rows = slice(None) if batch is None else batches.index(batch) + 1
             columns = slice(None) if cell_type is None else cell_types.index(cell_type) + 1
             contexts[rows, columns] = number + 1
         return cls(
             len(batches),
             len(cell_types),
-            int(schema["niche"]),
+            schema.niche,
             conditions,
             # A perturbation without a training dose has no typical one.
-            torch.tensor([u if u > 0 else 1.0 for u in unit], dtype=torch.float32),
+            torch.tensor([u if u > 0 else 1.0 for u in schema.dose_scale], dtype=torch.float32),
             contexts,
-            (float(schema["library"]["mean"]), float(schema["library"]["sd"])),
+            (schema.library.mean, schema.library.sd),
         )
 
 

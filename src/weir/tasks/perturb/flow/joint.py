@@ -16,8 +16,8 @@ from weir.tasks.perturb.representation import stage1
 from weir.training.objective import LatentJoint
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
     from weir.tasks.perturb.data.cells import Cells, CellSet
+    from weir.tasks.perturb.data.schema import Schema
     from weir.tasks.perturb.flow.cell_flow import CellFlow
     from weir.tasks.perturb.settings.models import PerturbJoint
     from weir.training.objective import Objective
@@ -50,7 +50,7 @@ class JointObjective(LatentJoint):
         model: CellFlow,
         autoencoder: Objective,
         *,
-        weight: float = 1.0,
+        weight: float,
         times: TimeLaw = "uniform",
         draws: int = 1,
         energy_weight: float = 0.0,
@@ -147,9 +147,9 @@ class JointObjective(LatentJoint):
         return target, source[:, 0]
 
 
-def build(card: ModelCard) -> CellFlow:
-    """An untrained pair of autoencoder and flow of the shape that a model's card states."""
-    return assemble(card, stage1.build(card), frozen=False)
+def build(config: PerturbJoint, schema: Schema) -> CellFlow:
+    """An untrained pair of autoencoder and flow of the shape that a node states."""
+    return assemble(config, schema, stage1.build(config, schema), frozen=False)
 
 
 def prepare(model: CellFlow, config: PerturbJoint, data: CellSet) -> None:

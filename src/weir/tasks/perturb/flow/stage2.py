@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,55 +13,50 @@ from weir.tasks.perturb.flow.cell_flow import CellFlow, Pairing
 from weir.tasks.perturb.flow.context import Vocabulary
 from weir.tasks.perturb.flow.latents import encode
 from weir.tasks.perturb.flow.loss import Stage2Objective
-from weir.tasks.perturb.representation import stage1
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
     from weir.tasks.perturb.data.cells import CellSet
+    from weir.tasks.perturb.data.schema import Schema
     from weir.tasks.perturb.representation.cell_code import CellCode
-    from weir.tasks.perturb.settings.models import PerturbStage2
+    from weir.tasks.perturb.settings.models import CellFlowSettings, PerturbStage2
 
 NEGLIGIBLE = 1e-10
 """Variance of a latent, as a share of the largest, below which it is rounding."""
 
 
-def build(card: ModelCard) -> CellFlow:
-    """An untrained flow of the shape that a model's card states, with its first stage."""
-    return assemble(card, stage1.build(card.parent()), frozen=True)
+def build(config: PerturbStage2, schema: Schema, vae: CellCode) -> CellFlow:
+    """An untrained flow of the shape that a node states, on a first stage that stays as it is."""
+    return assemble(config, schema, vae, frozen=True)
 
 
-def assemble(card: ModelCard, vae: CellCode, *, frozen: bool) -> CellFlow:
-    """A flow on `vae` with the settings of a stage2 or joint node's card.
+def assemble(config: CellFlowSettings, schema: Schema, vae: CellCode, *, frozen: bool) -> CellFlow:
+    """A flow on `vae` with the settings of a stage2 or joint node.
 
     Raises:
         UserError: means are to be anchored that are not of counts.
     """
-    config = card.config
-    context: dict[str, Any] = config["context"]
-    adapter: dict[str, Any] = config["perturbation"]
-    anchor: dict[str, Any] | None = config["anchor"]
-    if anchor and not vae.counted:
+    context, adapter, anchor = config.context, config.perturbation, config.anchor
+    if anchor is not None and not vae.counted:
         raise UserError(
-            f"{card.section}.{card.name}.anchor: moves means of counts, of which its stage1 node "
-            "makes none; set it to null"
+            "anchor: moves means of counts, of which its stage1 node makes none; set it to null"
         )
     return CellFlow(
         vae,
-        Vocabulary.of(card.schema),
-        source=config["source"],
-        path=config["path"],
-        roles=tuple(context["roles"]),
-        effect_roles=tuple(context["effect_roles"]),
-        context=context["width"],
-        unknown=context["unknown"],
-        alpha=adapter["width"],
-        curve=adapter["dose"],
-        interaction=adapter["interaction"],
-        anchor=anchor and AnchorSettings(**anchor),
-        keep_noise=config["keep_noise"],
-        pairing=Pairing(**config["coupling"], balance=config["balance"], seed=card.seed),
+        Vocabulary.of(schema),
+        source=config.source,
+        path=config.path,
+        roles=tuple(context.roles),
+        effect_roles=tuple(context.effect_roles),
+        context=context.width,
+        unknown=context.unknown,
+        alpha=adapter.width,
+        curve=adapter.dose,
+        interaction=adapter.interaction,
+        anchor=None if anchor is None else AnchorSettings(**anchor.model_dump()),
+        keep_noise=config.keep_noise,
+        pairing=Pairing(**config.coupling.model_dump(), balance=config.balance),
         frozen=frozen,
-        **config["field"],
+        **config.field.model_dump(),
     )
 
 

@@ -108,7 +108,7 @@ def _new_cells(asked: Asked) -> tuple[str, ...]:
     )
     return predict_cells(
         asked.model(),
-        asked.card.schema,
+        asked.schema(),
         options.cells,
         options.output,
         request=request,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +127,7 @@ def _opened(file: Path, schema: Schema, request: Request) -> Iterator[NewCells]:
         niche = _niche(raw, labels, cell_type, schema, config)
         # Neighbours in the tissue may be perturbed ones; sources are not.
         chosen = labels.condition == 0
-        place = Vocabulary.of(asdict(schema)).contexts.numpy()[batch, cell_type]
+        place = Vocabulary.of(schema).contexts.numpy()[batch, cell_type]
         cells = NewCells(
             raw,
             sha256,

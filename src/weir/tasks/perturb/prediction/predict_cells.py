@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from weir.errors import UserError, suggest
@@ -104,7 +103,7 @@ def enter(model: CellFlow, context: NewContext | None) -> None:
 @torch.no_grad()
 def predict_cells(
     model: nn.Module,
-    schema: dict[str, Any],
+    schema: Schema,
     file: Path,
     output: Path,
     *,
@@ -122,7 +121,7 @@ def predict_cells(
 
     Args:
         model: a flow, a student or a baseline, in evaluation mode, on the CPU.
-        schema: of the model's card.
+        schema: of the data that it was trained on.
         file: an `.h5ad` with raw counts.
         output: the file to write; it has the obs of the cells, and columns `weir_...`.
         request: what the user says of the file.
@@ -140,20 +139,19 @@ def predict_cells(
         UserError: the question or the file makes no sense; one line.
     """
     answers(model, name)
-    known = _schema(schema, name)
-    target = doses_of(perturb, known)
+    target = doses_of(perturb, schema)
     kind = estimand_of(model, estimand)
-    with open_new_cells(file, known, request) as cells:
+    with open_new_cells(file, schema, request) as cells:
         cells = _of_context(cells, context)
         notes = list(cells.notes)
         learnt = _learn_contexts(model, cells, notes)
         about = {"model": name, "estimand": kind, "seed": seed, "perturb": perturb}
         obs = _obs(cells, about)
-        about |= {"cells": file.name, "sha256": cells.sha256, "scale": known.scale}
+        about |= {"cells": file.name, "sha256": cells.sha256, "scale": schema.scale}
         generator = torch.Generator().manual_seed(seed)
         label = f"predict {perturb}"
         progress = Progress(label, len(cells), noun="cell", stream=sys.stderr)
-        with CellsFile(output, obs, known.genes, about) as written:
+        with CellsFile(output, obs, schema.genes, about) as written:
             for items, batch in cells.pieces():
                 parts = []
                 for which, some in _by_context(cells, items):
@@ -175,13 +173,6 @@ def predict_cells(
                 progress.update(items.stop)
         progress.close()
     return (*notes, f"{output}: {len(cells)} cells under {perturb}, estimand {kind}")
-
-
-def _schema(schema: dict[str, Any], name: str) -> Schema:
-    try:
-        return TypeAdapter(Schema).validate_python(schema)
-    except ValidationError:
-        raise UserError(f"{name} is of another version of weir; train it again") from None
 
 
 def _of_context(cells: NewCells, context: str | None) -> NewCells:

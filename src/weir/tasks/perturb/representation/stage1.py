@@ -25,8 +25,8 @@ from weir.tasks.perturb.representation.nb_vae import NBVAE
 from weir.training.objective import Objective
 
 if TYPE_CHECKING:
-    from weir.artifacts.model_folder import ModelCard
     from weir.tasks.perturb.data.cells import Cells, CellSet
+    from weir.tasks.perturb.data.schema import Schema
     from weir.tasks.perturb.representation.cell_code import CellCode
     from weir.tasks.perturb.settings.models import Independence, PerturbJoint, PerturbStage1, Prior
 
@@ -115,18 +115,18 @@ class Stage1Objective(Objective):
         return groups
 
 
-def build(card: ModelCard) -> CellCode:
-    """An untrained first stage of the shape that the card of a stage1 or joint node states."""
-    schema = card.schema
-    if card.config.get("model") == "pca":
-        return LinearCode(len(schema["genes"]), schema["scale"], card.config["components"])
+def build(config: PerturbStage1 | PerturbJoint, schema: Schema) -> CellCode:
+    """An untrained first stage of the shape that a node states, for data of a schema."""
+    genes = len(schema.genes)
+    if config.model == "pca":
+        return LinearCode(genes, schema.scale, config.components)
     return NBVAE(
-        len(schema["genes"]),
-        len(schema["batches"]),
-        schema["scale"],
-        cell_types=len(schema["cell_types"]),
-        perturbations=len(schema["perturbations"]),
-        **card.config["network"],
+        genes,
+        len(schema.batches),
+        schema.scale,
+        cell_types=len(schema.cell_types),
+        perturbations=len(schema.perturbations),
+        **config.network.model_dump(),
     )
 
 
