@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weir.pipeline.code import SECTION_OF
+from weir.pipeline.kind import MODEL_SECTIONS
 from weir.settings.base import Config
 
 STAGES = {**SECTION_OF, "report": "report"}
 """Stages and the section of params.yaml from which each takes its node."""
 
-MODEL_STAGES = ("stage1", "stage2", "joint", "baseline", "distill")
+MODEL_STAGES = MODEL_SECTIONS
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Job:
     Attributes:
         dataset: name of the dataset node; empty for a report.
         fold: index of the held-out group; None where there are not several.
+        kind: of the models that it works with; empty for a report.
     """
 
     stage: str
@@ -35,6 +37,7 @@ class Job:
     fingerprint: str
     input_digests: dict[str, str]
     fold: int | None = None
+    kind: str = ""
 
     @property
     def section(self) -> str:

@@ -2,8 +2,8 @@
 
 DVC's templates cannot look up a node of another section nor cross nodes with folds and seeds, so
 this is compiled into `workflow/plan.json`. Only the graph is in it (names, folds, seeds, upstream
-folders), never a setting: an edited value needs no new plan, an edited graph does, and whatever
-reads params.yaml refreshes it.
+folders) with the kinds of models, no other setting: an edited value needs no new plan, an edited
+graph or kind does, and whatever reads params.yaml refreshes it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from weir.files import write_atomically
+from weir.pipeline.kind import kind_of
 from weir.pipeline.layout import Layout
-from weir.pipeline.params.graph import SECTIONS, Params
+from weir.pipeline.params.graph import SECTIONS, Node, Params
 from weir.pipeline.runs import Run, run_key, runs
 from weir.tasks import part
 
@@ -44,6 +45,7 @@ def compile_plan(params: Params, layout: Layout) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": node.name, "arguments": _arguments(run)}
         if node.section != "report":
             entry["task"] = node.task
+            entry["kind"] = _kind(params, node)
         if node.section == "datasets":
             plan["fetch"][node.name] = {**entry, "arguments": node.name}
             entry["raw"] = layout.raw(node.name)
@@ -69,6 +71,14 @@ def compile_plan(params: Params, layout: Layout) -> dict[str, Any]:
             entry["plot"] = part(node.task, "settings.sections").PLOT
         plan["preprocess" if node.section == "datasets" else node.section][run.key] = entry
     return {"runs": plan}
+
+
+def _kind(params: Params, node: Node) -> str:
+    chain = [node]
+    for each in chain:  # it grows meanwhile
+        above = (params.nodes[ref] for ref in each.upstream)
+        chain += [found for found in above if found not in chain]
+    return kind_of((each.section, each.config) for each in chain)
 
 
 def _arguments(run: Run) -> str:
