@@ -80,6 +80,11 @@ class Evaluate(Config):
     )
     label: str | None = Field(None, description="Name in the report; null takes the node's.")
 
+    @property
+    def section(self) -> str:
+        """Section of the model."""
+        return self.model.partition("/")[0]
+
 
 class Report(Config):
     """One self-contained HTML page."""

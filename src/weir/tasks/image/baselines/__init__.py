@@ -31,6 +31,8 @@ def build(config: ImageBaseline, schema: Mapping[str, Any]) -> Fitted:
         config: its node.
         schema: of the data, as in a model's card.
     """
-    if config.method == "training_images":
-        return TrainingImages(schema)
-    return Gaussians(schema, config)
+    match config.method:
+        case "training_images":
+            return TrainingImages(schema)
+        case "gaussian" | "mixture":
+            return Gaussians(schema, config)
