@@ -222,7 +222,7 @@ def test_runs_are_tagged_with_their_fold(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.pipeline
 def test_both_engines_plan_and_run_the_same_folds(untouched: Checkout) -> None:
     untouched.edit(
-        "src/weir/tasks/forecast/dataset_config.py",
+        "src/weir/tasks/forecast/settings/dataset.py",
         "    task: Literal",
         "    folds = property(lambda self: ('ham', 'eel'))\n"
         "    fold = lambda self, k: self\n"
