@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from checkout import PARAMS, REPOSITORY
@@ -24,13 +25,18 @@ from weir.pipeline.code import (
     code_digest,
     code_digests,
     defaults,
+    kinds_of,
     roots,
 )
 from weir.pipeline.content import Target
+from weir.pipeline.kind import other_words
 from weir.tasks import TASKS, part
 
 RUNNING = ("weir.cli", "weir.commands", "weir.engines", "weir.pipeline", "weir.tracking")
 """What runs a stage, records it and takes it up again, but has no part in its result."""
+
+KINDS = kinds_of(json.loads((REPOSITORY / "workflow" / "plan.json").read_text()))
+"""The kinds of Weir's own params.yaml."""
 
 Files = dict[str, str]
 
@@ -358,6 +364,122 @@ def test_a_part_needs_a_name_that_can_be_read(tmp_path: Path) -> None:
         toy_hash(tmp_path, edited(STAGE, 'part("toy", "stage1")', 'part("toy", config.part)'))
 
 
+MODELS = {
+    **TOY,
+    "tasks/toy/kinds.py": """
+from weir.tasks.toy import small, wide
+
+class Middle:
+    pass
+
+def build(config):
+    match config.method:
+        case "small":
+            return small.Small()
+        case "wide" | "broad" if config.steps:
+            from weir.tasks.toy.deep import deepen
+
+            return deepen(wide.Wide())
+        case "plain":
+            return None
+        case _:
+            return Middle()
+
+def prepare(card):
+    match card.section:
+        case "stage1":
+            module = part("toy", "first")
+        case "stage2":
+            module = part("toy", "second")
+    return module.build(card)
+
+def weigh(config):
+    match config["model"]:
+        case "wide":
+            match config.method:
+                case "small" as method:
+                    return small.both(method)
+    return 0
+
+from weir.tasks import part
+""",
+    "tasks/toy/small.py": """
+class Small:
+    size = 1
+
+def both(method):
+    return method + "both"
+""",
+    "tasks/toy/wide.py": "class Wide:\n    size = 2\n",
+    "tasks/toy/deep.py": "def deepen(model):\n    return model * 3\n",
+    "tasks/toy/first.py": "def build(card):\n    return 4\n",
+    "tasks/toy/second.py": "def build(card):\n    return 5\n",
+    STAGE: """
+from weir.tasks.toy.kinds import build, prepare, weigh
+
+def run(config):
+    return build(config), prepare(config), weigh(config)
+""",
+}
+"""The package with kinds of models."""
+
+WORDS = frozenset({"stage1", "stage2", "small", "wide", "broad"})
+"""Their words."""
+
+KIND_EDITS = {
+    "of one kind": ("small.py", "size = 1", "size = 7", {"small"}),
+    "of one of two kinds": ("wide.py", "size = 2", "size = 7", {"wide", "broad"}),
+    "in an import of an arm": ("deep.py", "model * 3", "model * 7", {"wide", "broad"}),
+    "of the other models": ("kinds.py", "class Middle:", "class Middle(int):", WORDS),
+    "of a section": ("first.py", "return 4", "return 7", {"stage1"}),
+    "of another section": ("second.py", "return 5", "return 7", {"stage2"}),
+    "of two kinds together": ("small.py", '"both"', '"two"', {"small wide"}),
+    "of the choice itself": ("kinds.py", "if config.steps", "if config.rate", WORDS),
+}
+"""Edits, and the kinds whose hash they change."""
+
+
+def kind_hash(folder: Path, files: Files, kind: str) -> set[str]:
+    """What is hashed of a small package for a kind of model."""
+    toy_hash(folder, files)
+    others = WORDS - set(kind.split())
+    return Source(folder / "weir").digests([Target("weir.stages.stage1", "run")], "toy", others)
+
+
+@pytest.mark.parametrize("edit", KIND_EDITS)
+def test_code_of_a_kind_counts_for_that_kind(edit: str, tmp_path: Path) -> None:
+    file, old, new, changed = KIND_EDITS[edit]
+    name = f"tasks/toy/{file}"
+    assert MODELS[name].count(old) == 1
+    files = {**MODELS, name: MODELS[name].replace(old, new)}
+    for kind in (*WORDS, "small wide", "small stage1"):
+        before = kind_hash(tmp_path / f"{kind} before", MODELS, kind)
+        differs = kind_hash(tmp_path / kind, files, kind) != before
+        assert differs == any(set(words.split()) <= set(kind.split()) for words in changed), kind
+    assert toy_hash(tmp_path / "edited", files) != toy_hash(tmp_path / "plain", MODELS)
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        "match config.mode:\n        case 'small':",
+        "match config.method, 1:\n        case 'small', 1:",
+        "match config.method:\n        case 'none':",
+        "match config.method:\n        case 'small' | None:",
+        "match config.method:\n        case str():",
+        "match config.method:\n        case method:",
+    ],
+)
+def test_an_arm_that_another_kind_may_take_always_counts(match: str, tmp_path: Path) -> None:
+    def of(name: str, value: int) -> set[str]:
+        text = f"import weir.tasks.toy.small\ndef run(config):\n    {match}\n            "
+        text += "return weir.tasks.toy.small.Small"
+        files = {**MODELS, STAGE: text, "tasks/toy/small.py": f"class Small:\n    x = {value}\n"}
+        return kind_hash(tmp_path / name, files, "wide")
+
+    assert of("one", 1) != of("two", 2)
+
+
 def pairs() -> list[tuple[str, str]]:
     found = [
         (stage, task)
@@ -375,7 +497,7 @@ def own() -> Source:
 
 @pytest.fixture(scope="module")
 def hashes() -> dict:
-    return code_digests()["code"]
+    return code_digests(KINDS)["code"]
 
 
 @pytest.fixture
@@ -397,8 +519,99 @@ def test_a_stage_reaches_nothing_of_the_engines_nor_of_another_task(
 
 
 def test_one_hash_and_all_of_them_agree(hashes: dict) -> None:
-    assert code_digest("stage1", TASKS[0]) == hashes["stage1"][TASKS[0]]
-    assert code_digest("report", "") == hashes["report"]
+    kind, expected = next(iter(hashes["stage1"][TASKS[0]].items()))
+    assert code_digest("stage1", TASKS[0], kind) == expected
+    assert code_digest("report", "", "") == hashes["report"]
+
+
+def test_what_is_known_is_that_of_this_source(copy: Path, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    some = {"fetch": {"image": {"data"}}, "preprocess": {"image": {"data"}}}
+    found = code_digests(some, copy, work)
+    kept = work / "code.json"
+    before = kept.read_text()
+    assert code_digests(some, copy, work) == found
+    assert kept.read_text() == before
+    # More is added, and what another process wrote meanwhile is not lost.
+    code_digests({"fetch": {"forecast": {"data"}}}, copy, work)
+    assert set(json.loads(before)["hashes"]) < set(json.loads(kept.read_text())["hashes"])
+    # It is of another source, or broken.
+    kept.write_text(re.sub(r'"source": "\w+"', '"source": "0"', before))
+    assert code_digests(some, copy, work) == found
+    kept.write_text(before[:99])
+    assert code_digests(some, copy, work) == found
+    disturb(copy / "tasks/image/preprocessing/preprocess.py")
+    after = code_digests(some, copy, work)["code"]
+    assert after["fetch"] == found["code"]["fetch"]
+    assert after["preprocess"] != found["code"]["preprocess"]
+
+
+def test_hashes_of_a_source_that_is_edited_meanwhile_are_not_kept(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = Source.reached
+
+    def edit(self: Source, *given: Any) -> set[Target]:
+        (copy / "files.py").write_text("")
+        return reached(self, *given)
+
+    monkeypatch.setattr(Source, "reached", edit)
+    code_digests({"fetch": {"image": {"data"}}}, copy, tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+
+
+FAR = {
+    "the score flow": (
+        "tasks/image/flow/score_flow.py",
+        "baseline/image/baseline-training_images",
+        "stage2/image/stage2-flow+stage1-pixels",
+    ),
+    "the score flow, in evaluation": (
+        "tasks/image/flow/score_flow.py",
+        "evaluate/image/baseline-training_images",
+        "evaluate/image/stage2-flow+stage1-pixels",
+    ),
+    "a baseline": (
+        "tasks/perturb/baselines/linear.py",
+        "baseline/perturb/baseline-additive",
+        "baseline/perturb/baseline-linear",
+    ),
+    "a baseline, in evaluation": (
+        "tasks/perturb/baselines/linear.py",
+        "evaluate/perturb/baseline-additive",
+        "evaluate/perturb/baseline-linear",
+    ),
+    "regression": (
+        "distillation/regression.py",
+        "distill/forecast/distill-energy+stage2+stage1-itransformer",
+        "distill/forecast/distill-regression+stage2+stage1-itransformer",
+    ),
+    "the evaluation of records that were made": (
+        "tasks/clinical/evaluation/synthetic.py",
+        "evaluate/clinical/baseline-logistic",
+        "evaluate/clinical/distill-regression+stage2-flow+stage1-seqsetvae",
+    ),
+}
+"""Files, with a stage and kind that has nothing to do with it, and another that has."""
+
+
+def chosen(package: Path, *places: str) -> list[str]:
+    """Hashes of some stages, tasks and kinds."""
+    kinds: dict[str, dict[str, set[str]]] = {}
+    for stage, task, kind in (place.split("/") for place in places):
+        kinds.setdefault(stage, {}).setdefault(task, set()).add(kind)
+    found = code_digests(kinds, package)["code"]
+    return [found[stage][task][kind] for stage, task, kind in (each.split("/") for each in places)]
+
+
+@pytest.mark.parametrize("edit", FAR)
+def test_an_edit_of_one_kind_leaves_the_others(edit: str, copy: Path) -> None:
+    file, far, near = FAR[edit]
+    before = chosen(copy, far, near)
+    disturb(copy / file)
+    after = chosen(copy, far, near)
+    assert after[0] == before[0]
+    assert after[1] != before[1]
 
 
 class _Reworded(ast.NodeTransformer):
@@ -422,7 +635,7 @@ class _Reworded(ast.NodeTransformer):
 def test_weir_reworded_has_the_same_hashes(copy: Path, hashes: dict) -> None:
     for file in copy.rglob("*.py"):
         file.write_text(ast.unparse(_Reworded().visit(ast.parse(file.read_text()))))
-    assert code_digests(copy)["code"] == hashes
+    assert code_digests(KINDS, copy)["code"] == hashes
 
 
 def test_weir_with_rooms_renamed_has_the_same_hashes(copy: Path, hashes: dict) -> None:
@@ -432,7 +645,7 @@ def test_weir_with_rooms_renamed_has_the_same_hashes(copy: Path, hashes: dict) -
     for file in copy.rglob("*.py"):
         text = re.sub(rf"\bweir\.({'|'.join(rooms)})\b", r"weir.\1_moved", file.read_text())
         file.write_text(text)
-    assert code_digests(copy)["code"] == hashes
+    assert code_digests(KINDS, copy)["code"] == hashes
 
 
 class _Disturbed(ast.NodeTransformer):
@@ -449,7 +662,7 @@ def disturb(file: Path) -> None:
 
 def test_an_edit_changes_the_hash_of_those_that_use_it(copy: Path, hashes: dict) -> None:
     disturb(copy / "flows/solvers.py")
-    after = code_digests(copy)["code"]
+    after = code_digests(KINDS, copy)["code"]
     changed = {stage for stage, value in after.items() if value != hashes[stage]}
     assert {"teacher", "evaluate"} <= changed
     assert not changed & {"fetch", "preprocess", "stage1", "report"}
@@ -458,7 +671,7 @@ def test_an_edit_changes_the_hash_of_those_that_use_it(copy: Path, hashes: dict)
 def test_another_task_keeps_its_hashes(copy: Path, hashes: dict) -> None:
     for file in (copy / "tasks" / TASKS[0]).rglob("*.py"):
         disturb(file)
-    after = code_digests(copy)["code"]
+    after = code_digests(KINDS, copy)["code"]
     for stage in SECTION_OF:
         for task in TASKS:
             same = after[stage].get(task) == hashes[stage].get(task)
@@ -468,7 +681,7 @@ def test_another_task_keeps_its_hashes(copy: Path, hashes: dict) -> None:
 def test_a_template_belongs_to_the_report(copy: Path, hashes: dict) -> None:
     template = next(copy.rglob("*.j2"))
     template.write_text(template.read_text() + " ")
-    after = code_digests(copy)["code"]
+    after = code_digests(KINDS, copy)["code"]
     assert {stage for stage in after if after[stage] != hashes[stage]} == {"report"}
 
 
@@ -486,7 +699,7 @@ layout = Layout(Path.cwd())
 params = layout.root / "params.yaml"
 layout.plan.parent.mkdir()
 write_plan(load_params(params), layout)
-found = {}
+found, kinds = {}, {}
 
 def profile(frame, event, _):
     module = frame.f_globals.get("__name__", "")
@@ -505,11 +718,13 @@ def traced(run):
     return run_traced
 
 for stage, name in json.loads(sys.argv[1]):
-    called = found.setdefault(stage, set())
+    called = found.setdefault(f"{stage} {name}", set())
     module = import_module(f"weir.stages.{stage}")
     module.run = traced(module.run)
-    execute(prepare(stage, name, 0, layout, params), layout, NullTracker())
-print(json.dumps({stage: sorted(called) for stage, called in found.items()}))
+    job = prepare(stage, name, 0, layout, params)
+    execute(job, layout, NullTracker())
+    kinds[f"{stage} {name}"] = job.kind
+print(json.dumps([[*run.split(), kinds[run], sorted(called)] for run, called in found.items()]))
 """
 """Runs stages and tells which functions of Weir Python called in each."""
 
@@ -520,7 +735,7 @@ def test_what_python_calls_is_in_the_closure(tmp_path: Path, own: Source) -> Non
     (tmp_path / "params.yaml").write_text(PARAMS)
     stages = [("fetch", "river"), ("preprocess", "river"), ("stage1", "net"), ("stage2", "flow")]
     stages += [("teacher", "flow"), ("distill", "student"), ("baseline", "naive")]
-    stages += [("evaluate", "student"), ("report", "all")]
+    stages += [("evaluate", "student"), ("evaluate", "naive"), ("report", "all")]
     done = subprocess.run(
         [sys.executable, "-c", TRACE, json.dumps(stages)],
         capture_output=True,
@@ -528,15 +743,16 @@ def test_what_python_calls_is_in_the_closure(tmp_path: Path, own: Source) -> Non
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    for stage, called in json.loads(done.stdout.splitlines()[-1]).items():
-        reached = own.reached(roots(stage, "forecast"), "forecast")
+    for stage, name, kind, called in json.loads(done.stdout.splitlines()[-1]):
+        others = other_words("forecast", kind) if kind else frozenset()
+        reached = own.reached(roots(stage, "forecast"), "forecast", others)
         names = {
             Target(module, name.split(".")[0])
             for module, name in called
             if counts(own, name, module)
         }
         assert len(names) > 5
-        assert not names - reached, f"{stage} calls what its hash leaves out"
+        assert not names - reached, f"{stage} {name} calls what its hash leaves out"
 
 
 def counts(own: Source, name: str, module: str) -> bool:
@@ -574,6 +790,7 @@ def test_every_stage_of_dvc_yaml_reads_its_hash(hashes: dict) -> None:
     stages = read_yaml(REPOSITORY / "dvc.yaml")["stages"]
     for name, stage in stages.items():
         if name != "plan":
-            entry = "code.report" if name == "report" else f"code.{name}.${{item.task}}"
+            entry = f"code.{name}.${{item.task}}.${{item.kind}}"
+            entry = "code.report" if name == "report" else entry
             assert {"results/code.json": [entry]} in stage["do"]["params"]
     assert {*stages} == {"plan", *hashes}

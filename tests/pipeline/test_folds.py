@@ -82,12 +82,15 @@ def test_each_fold_of_each_seed_is_a_chain_of_its_own(folded: Path) -> None:
 
 def test_a_dataset_is_fetched_once_and_preprocessed_for_each_fold(folded: Path) -> None:
     plan = compile_plan(load_params(folded), Layout(folded.parent))["runs"]
-    assert plan["fetch"] == {"river": {"name": "river", "arguments": "river", "task": "forecast"}}
+    assert plan["fetch"] == {
+        "river": {"name": "river", "arguments": "river", "task": "forecast", "kind": "data"}
+    }
     assert list(plan["preprocess"]) == ["river-f0", "river-f1", "river-f2"]
     assert plan["preprocess"]["river-f1"] == {
         "name": "river",
         "arguments": "river --fold 1",
         "task": "forecast",
+        "kind": "data",
         "fold": 1,
         "raw": "data/raw/river",
     }
@@ -95,6 +98,7 @@ def test_a_dataset_is_fetched_once_and_preprocessed_for_each_fold(folded: Path) 
         "name": "student",
         "arguments": "student --seed 5 --fold 2",
         "task": "forecast",
+        "kind": "distill-regression+stage2+stage1-itransformer",
         "fold": 2,
         "seed": 5,
         "dataset": "river-f2",
@@ -218,7 +222,7 @@ def test_runs_are_tagged_with_their_fold(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.pipeline
 def test_both_engines_plan_and_run_the_same_folds(untouched: Checkout) -> None:
     untouched.edit(
-        "src/weir/tasks/forecast/dataset_config.py",
+        "src/weir/tasks/forecast/settings/dataset.py",
         "    task: Literal",
         "    folds = property(lambda self: ('ham', 'eel'))\n"
         "    fold = lambda self, k: self\n"

@@ -60,6 +60,7 @@ def test_the_plan_holds_the_graph_and_no_setting(params) -> None:
     plan = compile_plan(params, Layout(params.path.parent))["runs"]
     assert plan["distill"]["student-s5"] == {
         "name": "student",
+        "kind": "distill-regression+stage2+stage1-itransformer",
         "arguments": "student --seed 5",
         "seed": 5,
         "task": "forecast",

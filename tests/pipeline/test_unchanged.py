@@ -15,8 +15,11 @@ from weir.pipeline.layout import CODE, Layout
 from weir.pipeline.unchanged import unchanged
 
 PARAMS = "distill:\n  student: {steps: 3}\n  other: {steps: 3}\n"
-JOB = SimpleNamespace(stage="distill", section="distill", name="student", task="forecast")
-HASHES = code_digests()
+KIND = "distill-regression+stage2+stage1-itransformer"
+JOB = SimpleNamespace(
+    stage="distill", section="distill", name="student", task="forecast", kind=KIND
+)
+HASHES = code_digests({"distill": {"forecast": {KIND, "distill-energy"}}})
 
 
 @pytest.fixture
@@ -42,13 +45,14 @@ def reformat(root: Path) -> None:
 
 def edit_the_code(root: Path) -> None:
     edited = json.loads(json.dumps(HASHES))
-    edited["code"]["distill"]["forecast"] = "0" * 16
+    edited["code"]["distill"]["forecast"][KIND] = "0" * 16
     (root / CODE).write_text(json.dumps(edited))
 
 
 def edit_other_code(root: Path) -> None:
     edited = json.loads(json.dumps(HASHES))
     edited["code"]["report"] = "0" * 16
+    edited["code"]["distill"]["forecast"]["distill-energy"] = "0" * 16
     (root / CODE).write_text(json.dumps(edited))
 
 
@@ -74,6 +78,13 @@ def test_an_edit_of_what_it_is_made_from_fails_the_stage(
 
 def test_code_that_was_not_hashed_does_not_start(layout: Layout) -> None:
     edit_the_code(layout.root)
+    with pytest.raises(UserError, match="`dvc repro plan`"), unchanged(JOB, layout):
+        pytest.fail("started")
+
+
+@pytest.mark.parametrize("code", [{"distill": {"forecast": "0" * 16}}, {"distill": {}}, {}])
+def test_hashes_of_an_older_weir_do_not_do(layout: Layout, code: dict) -> None:
+    (layout.root / CODE).write_text(json.dumps({"code": code}))
     with pytest.raises(UserError, match="`dvc repro plan`"), unchanged(JOB, layout):
         pytest.fail("started")
 

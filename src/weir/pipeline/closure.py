@@ -5,6 +5,10 @@ constants that they stand for, at any depth, whichever module holds them. A clas
 so methods need no resolving: an object's class is named where the object is made. A name that
 cannot be resolved takes in the whole of its module. What modules do when they are imported, beyond
 defining names, counts for all that import them.
+
+Where code chooses by the kind of a model, only the arms count that the model may take: see
+`content.py`. A model is told by the words of `others`, which are those of other kinds: a word that
+is of no kind excludes nothing, so a `match` on something else that has one of the names is safe.
 """
 
 from __future__ import annotations
@@ -78,13 +82,20 @@ class Source:
         self._modules: dict[str, Module | None] = {}
         self._found: dict[tuple[str, str, tuple[str, ...]], Found] = {}
         self._contents: dict[Target, Content] = {}
-        self._hashes: dict[tuple[Target, str, int], str] = {}
+        self._hashes: dict[tuple[Target, str, frozenset[str], int], str] = {}
 
-    def digests(self, roots: Iterable[Target], task: str) -> set[str]:
-        """Hashes of all that some definitions reach for a task, and of data files beside it."""
-        reached = self.reached(roots, task)
+    def digests(
+        self, roots: Iterable[Target], task: str, others: frozenset[str] = frozenset()
+    ) -> set[str]:
+        """Hashes of all that some definitions reach, and of data files beside it.
+
+        Args:
+            task: the kind of data.
+            others: words of the kinds of models that are not concerned.
+        """
+        reached = self.reached(roots, task, others)
         code = {
-            self._hash(target, task, DEPTH)
+            self._hash(target, task, others, DEPTH)
             for target in reached
             if target.name != EFFECTS or self._content(target).text
         }
@@ -95,8 +106,10 @@ class Source:
             for file in self._beside(target.module)
         }
 
-    def reached(self, roots: Iterable[Target], task: str) -> set[Target]:
-        """All definitions that some definitions use, at any depth, for a task.
+    def reached(
+        self, roots: Iterable[Target], task: str, others: frozenset[str] = frozenset()
+    ) -> set[Target]:
+        """All definitions that some definitions use, at any depth; see `digests`.
 
         Of each module that is imported on the way there is one target named `EFFECTS`.
         """
@@ -117,7 +130,7 @@ class Source:
                 frontier += self._imported(module)
             else:
                 frontier.append(Target(module.name, EFFECTS))
-            for use in self._content(target).uses:
+            for use in self._content(target).used(others):
                 frontier += self._targets(use, task)
         return seen
 
@@ -186,14 +199,14 @@ class Source:
             self.lookup,
         )
 
-    def _hash(self, target: Target, task: str, depth: int) -> str:
+    def _hash(self, target: Target, task: str, others: frozenset[str], depth: int) -> str:
         """Hash of a definition and, to some depth, of what it uses."""
-        key = (target, task, depth)
+        key = (target, task, others, depth)
         if key not in self._hashes:
             own = self._content(target)
             below = [
-                self._hash(used, task, depth - 1)
-                for use in (own.uses if depth else ())
+                self._hash(used, task, others, depth - 1)
+                for use in (own.used(others) if depth else ())
                 for used in self._targets(use, task)
                 if used.name != EFFECTS
             ]

@@ -16,6 +16,9 @@ takes from elsewhere. Left out are
 - imports and names of modules: a name stands for what it is imported from.
 
 All else counts, titles in figures and definitions of scores too: these are in results.
+
+A `match` on what kind of model there is, by its section or by the setting that names its kind, has
+arms of which a model takes one. What an arm uses is therefore noted with the arm's words.
 """
 
 from __future__ import annotations
@@ -59,6 +62,13 @@ IGNORE_ANNOTATIONS = {"property", "staticmethod", "classmethod", "cached_propert
 """Decorators that do nothing with the annotations of what they decorate."""
 
 
+KIND_NAMES = {"section", "method", "model"}
+"""Names by which a `match` asks for the kind of a model: of a variable, an attribute, a key."""
+
+Guards = tuple[frozenset[str], ...]
+"""The words of the arms around a use, outermost first; a model that comes there has one of each."""
+
+
 class Target(NamedTuple):
     """A definition of Weir's, by the module that holds it."""
 
@@ -95,10 +105,30 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Content:
-    """Text of what a statement does, and what it uses, in the order of the text."""
+    """Text of what a statement does, and what it uses, in the order of the text.
+
+    Attributes:
+        guards: of each use; empty where no arm is around it.
+    """
 
     text: str
     uses: tuple[Target | Part, ...]
+    guards: tuple[Guards, ...] = ()
+
+    def used(self, others: frozenset[str]) -> tuple[Target | Part, ...]:
+        """What is used by models that have none of the words `others`."""
+        if not self.is_guarded:
+            return self.uses
+        return tuple(
+            use
+            for use, guards in zip(self.uses, self.guards, strict=True)
+            if not any(words <= others for words in guards)
+        )
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether any of the uses is in an arm."""
+        return any(self.guards)
 
 
 @dataclass
@@ -170,6 +200,29 @@ def is_words(node: ast.AST) -> bool:
     return False
 
 
+def asks_for_kind(subject: ast.expr) -> bool:
+    """Whether the subject of a `match` is the kind of a model."""
+    match subject:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name in KIND_NAMES
+        case ast.Subscript(slice=ast.Constant(value=str(name))):
+            return name in KIND_NAMES
+    return False
+
+
+def literals(pattern: ast.pattern) -> frozenset[str]:
+    """The strings of which a pattern takes one; none if it may take something else too."""
+    match pattern:
+        case ast.MatchValue(value=ast.Constant(value=str(word))):
+            return frozenset([word])
+        case ast.MatchAs(pattern=ast.pattern() as inner):
+            return literals(inner)
+        case ast.MatchOr(patterns=patterns):
+            found = [literals(each) for each in patterns]
+            return frozenset().union(*found) if all(found) else frozenset()
+    return frozenset()
+
+
 def words_an_error(node: ast.stmt) -> bool:
     """Whether a function does nothing but word an error, by the annotation of its result."""
     match node:
@@ -208,6 +261,7 @@ class _Reader:
         self.out: list[str] = []
         self.waiting: list[_Reference] = []
         self.uses: list[tuple[int, Target | Part]] = []
+        self.arms: list[tuple[int, int, frozenset[str]]] = []
         self.scopes = [_Scope("module", 0)]
         self.handlers: dict[type, Callable[[Any], None]] = {
             ast.Name: self._name,
@@ -233,6 +287,7 @@ class _Reader:
             ast.ImportFrom: self._import,
             ast.Global: self._global,
             ast.Nonlocal: self._global,
+            ast.Match: self._match,
             ast.ExceptHandler: self._binds,
             ast.MatchAs: self._binds,
             ast.MatchStar: self._binds,
@@ -243,7 +298,16 @@ class _Reader:
         for reference in self._settle(self.scopes.pop()):
             self._put(reference, self.resolve(reference.name, reference.attributes))
         self.uses.sort(key=lambda item: item[0])
-        return Content("\n".join(filter(None, self.out)), tuple(use for _, use in self.uses))
+        text = "\n".join(filter(None, self.out))
+        uses = tuple(use for _, use in self.uses)
+        if not self.arms:
+            return Content(text, uses)
+        self.arms.sort(key=lambda arm: arm[0])
+        guards = (
+            tuple(words for start, end, words in self.arms if start <= place < end)
+            for place, _ in self.uses
+        )
+        return Content(text, uses, tuple(guards))
 
     def visit(self, node: ast.AST) -> None:
         handler = self.handlers.get(type(node))
@@ -489,6 +553,18 @@ class _Reader:
         return called == "warnings.warn" or (
             logger and method in ("debug", "info", "warning", "error", "exception", "critical")
         )
+
+    def _match(self, node: ast.Match) -> None:
+        self.out.append("Match")
+        self.visit(node.subject)
+        self.out.append("[")
+        asks = asks_for_kind(node.subject)
+        for case in node.cases:
+            start = len(self.out)
+            self.visit(case)
+            if asks and (words := literals(case.pattern)):
+                self.arms.append((start, len(self.out), words))
+        self.out.append("]")
 
     def _raise(self, node: ast.Raise) -> None:
         self.out.append("Raise")

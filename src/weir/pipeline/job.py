@@ -16,6 +16,7 @@ class Job:
     Attributes:
         dataset: name of the dataset node; empty for a report.
         fold: index of the held-out group; None where there are not several.
+        kind: of the models that it works with; empty for a report.
     """
 
     stage: str
@@ -30,6 +31,7 @@ class Job:
     fingerprint: str
     input_digests: dict[str, str]
     fold: int | None = None
+    kind: str = ""
 
     @property
     def section(self) -> str:

@@ -2,8 +2,8 @@
 
 DVC's templates cannot look up a node of another section nor cross nodes with folds and seeds, so
 this is compiled into `workflow/plan.json`. Only the graph is in it (names, folds, seeds, upstream
-folders), never a setting: an edited value needs no new plan, an edited graph does, and whatever
-reads params.yaml refreshes it.
+folders) with the kinds of models, no other setting: an edited value needs no new plan, an edited
+graph or kind does, and whatever reads params.yaml refreshes it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from weir.files import write_atomically
+from weir.pipeline.kind import kind_of
 from weir.pipeline.layout import Layout
-from weir.pipeline.params.graph import Params
+from weir.pipeline.params.graph import Node, Params
 from weir.pipeline.runs import Run, run_key, runs
 from weir.stage_table import OF_RUNS, STAGES
 from weir.tasks import part
@@ -42,6 +43,7 @@ def compile_plan(params: Params, layout: Layout) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": node.name, "arguments": _arguments(run)}
         if node.section != "report":
             entry["task"] = node.task
+            entry["kind"] = _kind(params, node)
         # A dataset is fetched once, and preprocessed for each of its folds.
         if node.section == "datasets":
             plan["fetch"][node.name] = {**entry, "arguments": node.name}
@@ -70,6 +72,14 @@ def _upstream(run: Run, every: Mapping[str, Run], layout: Layout) -> dict[str, s
         return {}
     # dvc.yaml wants a dependency of every baseline, also of one that is built on data alone.
     return {"upstream": f"{folder}/schema.json" if above.node.section == "datasets" else folder}
+
+
+def _kind(params: Params, node: Node) -> str:
+    chain = [node]
+    for each in chain:  # it grows meanwhile
+        above = (params.nodes[ref] for ref in each.upstream)
+        chain += [found for found in above if found not in chain]
+    return kind_of((each.section, each.config) for each in chain)
 
 
 def _arguments(run: Run) -> str:

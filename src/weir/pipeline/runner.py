@@ -18,6 +18,7 @@ from weir.files import whole_output
 from weir.pipeline.code import code_digest
 from weir.pipeline.fingerprint import fingerprint, folder_digest
 from weir.pipeline.job import Job
+from weir.pipeline.kind import agrees
 from weir.pipeline.layout import Layout
 from weir.pipeline.params.graph import load_params
 from weir.pipeline.params.problems import invalid
@@ -41,8 +42,9 @@ def prepare(
 ) -> Job:
     """Find the node, check its settings and inputs, and name what it depends on.
 
-    Only the node itself is read from params.yaml, and only the graph from plan.json: what another
-    node says, or an edit made while the job waited in a queue, cannot change this run.
+    Only the node itself is read from params.yaml, and only the graph from plan.json, with the kinds
+    of models below: what another node says, or an edit made while the job waited in a queue, cannot
+    change this run.
 
     Raises:
         UserError: unknown node, seed or fold, bad settings, or an input that is not there.
@@ -54,6 +56,11 @@ def prepare(
     entry = entries[key]
     task = entry.get("task", "")
     config = _config(section, name, settings, task, params)
+    if section != "report" and not agrees(entry.get("kind"), section, config):
+        # The plan is older than the setting that names the model's kind.
+        write_plan(load_params(params), layout)
+        entry = _read(layout, stage)[key]
+    kind = entry.get("kind", "")
     if section == "datasets" and fold is not None:
         config = config.fold(fold)  # type: ignore[attr-defined]  # no folds, no `fold`
     inputs = {role: layout.root / path for role, path in _inputs(stage, entry, layout).items()}
@@ -65,7 +72,7 @@ def prepare(
             )
     output = layout.root / layout.output(stage, key)
     digests = {role: folder_digest(path) for role, path in inputs.items()}
-    code = code_digest(stage, task)
+    code = code_digest(stage, task, kind, layout.work)
     identity = fingerprint(stage, key, config.model_dump(mode="json"), digests, code)
     return Job(
         stage,
@@ -80,6 +87,7 @@ def prepare(
         identity,
         digests,
         fold,
+        kind,
     )
 
 
@@ -124,8 +132,7 @@ def _planned(
     section = STAGES[stage].section
     for _attempt in range(2):
         if layout.plan.exists():
-            # A plan of an older Weir lacks tables.
-            runs = json.loads(layout.plan.read_text(encoding="utf-8"))["runs"].get(stage, {})
+            runs = _read(layout, stage)
             entries = {key: entry for key, entry in runs.items() if entry["name"] == name}
             if entries and known:
                 return entries
@@ -133,6 +140,11 @@ def _planned(
         loaded.node(section, name)
         write_plan(loaded, layout)
     raise UserError(f"{layout.plan}: lacks {section}/{name}; run `weir plan`")
+
+
+def _read(layout: Layout, stage: str) -> dict[str, dict[str, Any]]:
+    """Runs of a stage in plan.json; that of an older Weir lacks tables."""
+    return json.loads(layout.plan.read_text(encoding="utf-8"))["runs"].get(stage, {})
 
 
 def _key(

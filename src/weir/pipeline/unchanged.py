@@ -33,7 +33,7 @@ def unchanged(job: Job, layout: Layout) -> Iterator[None]:
         yield
         return
     settings, code = _settings(job, layout), _code(job, layout)
-    if code != code_digest(job.stage, job.task):
+    if code != code_digest(job.stage, job.task, job.kind, layout.work):
         raise UserError(
             f"{CODE}: is of other code than is about to run; run `dvc repro plan`, then this again"
         )
@@ -57,6 +57,6 @@ def _settings(job: Job, layout: Layout) -> Any:
 def _code(job: Job, layout: Layout) -> str | None:
     try:
         entry = json.loads(layout.code.read_text(encoding="utf-8"))["code"][job.stage]
-    except (OSError, ValueError, KeyError):
+        return entry[job.task][job.kind] if job.task else entry
+    except (OSError, ValueError, KeyError, TypeError):  # the last of a file by an older Weir
         return None
-    return entry.get(job.task) if isinstance(entry, dict) else entry

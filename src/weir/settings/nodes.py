@@ -85,6 +85,11 @@ class Evaluate(Config):
         """Whether there is a number of steps to trade for quality; baselines have none."""
         return self.model.startswith(("stage2/", "joint/", "distill/"))
 
+    @property
+    def section(self) -> str:
+        """Section of the model."""
+        return self.model.partition("/")[0]
+
 
 class Report(Config):
     """One self-contained HTML page."""

@@ -8,14 +8,13 @@ Fills `results/baseline/<run>/` with the model folder.
 from __future__ import annotations
 
 from dataclasses import asdict
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from weir.artifacts.model_folder import ModelCard, read_card, save_model
+from weir.artifacts.model_folder import read_card, save_model
 from weir.processes import leave_to_main_process
-from weir.stages import models
+from weir.stages.restore import build_model, restore
 from weir.stages.train import card_of
 from weir.tasks import part
 
@@ -31,12 +30,12 @@ def run(
     data = part(task, "data.load").load(paths.inputs["data"])
     folder = paths.inputs.get("upstream")
     baseline = part(task, "baselines.baseline")
-    below = models.load(folder, _door) if folder else None
+    below = restore(folder) if folder else None
     upstream = asdict(read_card(folder)) if folder else None
     card = card_of("baseline", name, task, seed, config, data, upstream=upstream)
     tracker.log_params({"baseline": card.config})
     torch.manual_seed(seed)
-    model = models.build(card, _door)
+    model = build_model(card)
     history = baseline.fit(
         model,
         config,
@@ -48,8 +47,3 @@ def run(
     )
     leave_to_main_process()
     save_model(paths.output, model, card, history)
-
-
-def _door(card: ModelCard) -> ModuleType:
-    baseline = part(card.task, "baselines.baseline")
-    return baseline if card.section == "baseline" else baseline.BUILT_ON[card.section]

@@ -22,7 +22,7 @@ from weir.distillation.pairs import PairSet
 from weir.distillation.regression import EndpointObjective, RegressionObjective
 from weir.errors import UserError
 from weir.flows.model import FlowModel
-from weir.stages.restore_flow import restore_flow
+from weir.stages.restore import restore
 from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
 
@@ -38,7 +38,7 @@ def run(
     """Train a copy of the teacher with a step-size input; select it on held-out conditions."""
     folder = paths.inputs["upstream"]
     data = part(task, "data.load").load(paths.inputs["data"])
-    teacher = restore_flow(folder)
+    teacher = restore(folder)
     queries = teacher.queries(data.split("train"))
     pairs, settings = load_pairs(paths.inputs["teacher"], queries)
     if config.draws > pairs.output.shape[1]:

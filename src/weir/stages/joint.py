@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from weir.stages import models
+from weir.stages.restore import build_model
 from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
 
@@ -28,7 +28,7 @@ def run(
     stage = part(task, "flow.joint")
     card = card_of("joint", name, task, seed, config, data)
     torch.manual_seed(seed)
-    model = models.build(card, lambda _: stage)
+    model = build_model(card)
     splits = data.split("train"), data.split("validation")
     stage.prepare(model, config, splits[0])
     train_and_save(stage.objective(config, model), splits, config.training, card, paths, tracker)

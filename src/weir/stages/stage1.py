@@ -13,7 +13,7 @@ import torch
 
 from weir.artifacts.model_folder import save_model
 from weir.processes import leave_to_main_process
-from weir.stages import models
+from weir.stages.restore import build_model
 from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
 
@@ -33,7 +33,7 @@ def run(
     stage = part(task, "representation.stage1")
     card = card_of("stage1", name, task, seed, config, data)
     torch.manual_seed(seed)
-    model = models.build(card, lambda _: stage)
+    model = build_model(card)
     splits = data.split("train"), data.split("validation")
     stage.prepare(model, config, splits[0])
     objective = stage.objective(config, model)

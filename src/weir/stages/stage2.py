@@ -8,13 +8,12 @@ Fills `results/stage2/<run>/` with the model folder.
 from __future__ import annotations
 
 from dataclasses import asdict
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from weir.artifacts.model_folder import ModelCard, read_card
-from weir.stages import models
+from weir.artifacts.model_folder import read_card
+from weir.stages.restore import build_model, restore
 from weir.stages.train import card_of, train_and_save
 from weir.tasks import part
 
@@ -29,18 +28,12 @@ def run(
     """Train the node's flow on the model of `paths.inputs["upstream"]`."""
     data = part(task, "data.load").load(paths.inputs["data"])
     stage = part(task, "flow.stage2")
-    stage1 = models.load(paths.inputs["upstream"], _door)
+    stage1 = restore(paths.inputs["upstream"])
     upstream = asdict(read_card(paths.inputs["upstream"]))
     card = card_of("stage2", name, task, seed, config, data, upstream=upstream)
     torch.manual_seed(seed)
-    model = models.build(card, _door)
+    model = build_model(card)
     training, validation = data.split("train"), data.split("validation")
     stage.prepare(model, config, training, stage1)
     splits = model.items(training, seed), model.items(validation, seed)
     train_and_save(stage.objective(config, model), splits, config.training, card, paths, tracker)
-
-
-def _door(card: ModelCard) -> ModuleType:
-    if card.section == "stage2":
-        return part(card.task, "flow.stage2")
-    return part(card.task, "representation.stage1")

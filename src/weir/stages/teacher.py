@@ -17,7 +17,7 @@ from weir.distillation.pairs import knot_times, sample_pairs
 from weir.errors import UserError
 from weir.flows.solvers import EVALUATIONS
 from weir.progress import Progress
-from weir.stages.restore_flow import restore_flow
+from weir.stages.restore import restore
 from weir.tasks import part
 from weir.training.devices import default_device
 
@@ -44,7 +44,7 @@ def run(
             f"fixed points to store; choose {', '.join(EVALUATIONS)}"
         )
     data = part(task, "data.load").load(paths.inputs["data"])
-    model = restore_flow(folder).to(default_device())
+    model = restore(folder).to(default_device())
     conditions = model.queries(data.split("train").to(default_device()))
     count = min(config.conditions or len(conditions), len(conditions))
     items = torch.linspace(0, len(conditions) - 1, count).round().long()

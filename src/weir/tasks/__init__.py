@@ -13,7 +13,7 @@ an edit of one part reruns only the stages that use it. `part(task, "flow.stage2
 | `data.load` | `load(folder)`: `name`, `card()`, `split(part)`, `to(device)` |
 | `representation.stage1`, `flow.joint` | `build(config, schema)`, `prepare`, `objective` |
 | `flow.stage2` | `build(config, schema, below)`, `prepare`, `objective` |
-| `baselines.baseline` | `build(config, schema, below)`, `BUILT_ON`, `fit` |
+| `baselines.baseline` | `build(config, schema, below)`, `fit` |
 | `evaluation.evaluate` | `evaluate(model, data, config, ...)`: a `Scored` |
 | `figures.figures` | `HEADLINE` or `FAMILIES`, `figures(evaluations)` |
 

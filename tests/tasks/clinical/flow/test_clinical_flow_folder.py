@@ -15,7 +15,6 @@ from weir.errors import UserError
 from weir.pipeline.params.graph import load_params
 from weir.settings.nodes import Distill
 from weir.stages.restore import build_model, restore
-from weir.stages.restore_flow import restore_flow
 from weir.stages.train import card_of
 from weir.tasks.clinical.data.load import ClinicalData
 from weir.tasks.clinical.flow import joint, stage2
@@ -72,7 +71,7 @@ def test_a_flow_and_its_student_are_restored(
         assert torch.equal(mine, theirs) and not mine.requires_grad
     torch.nn.init.normal_(flow.network.out.weight, std=0.1)
     folder = folder_of(tmp_path, "flow", flow, card)
-    again = restore_flow(folder)
+    again = restore(folder)
     same_answers(flow.eval(), again, tiny_clinical)
     assert not hasattr(flow, "risk") or not flow.has_head
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from weir.tasks.clinical import baselines
-from weir.tasks.clinical.flow import joint, stage2
-from weir.tasks.clinical.representation import stage1
 from weir.training.loop import train
 
 if TYPE_CHECKING:
@@ -17,10 +15,6 @@ if TYPE_CHECKING:
     from weir.tasks.clinical.data.schema import Schema
     from weir.tasks.clinical.settings.baseline import ClinicalBaseline
     from weir.training.loop import Log
-
-
-BUILT_ON = {"stage1": stage1, "stage2": stage2, "joint": joint}
-"""What a baseline may be built on: doors by section."""
 
 
 def build(config: ClinicalBaseline, schema: Schema, below: nn.Module | None) -> baselines.Fitted:
@@ -44,19 +38,20 @@ def fit(
         UserError: an oracle is asked for, but the data is not simulated; or a model that has
             nothing to lend to `stacked`.
     """
-    if isinstance(model, baselines.Stacked) and upstream is not None:
-        model.model.load_state_dict(upstream.state_dict())
     history: list[dict[str, Any]] = []
-    if isinstance(model, baselines.GRUD):
-        history = train(
-            baselines.GRUDObjective(model),
-            data.split("train"),
-            data.split("validation"),
-            config.training,
-            seed=seed,
-            checkpoints=checkpoints,
-            log=log,
-            label=f"gru_d seed {seed}",
-        ).history
+    match config.method:
+        case "stacked" if upstream is not None:
+            model.model.load_state_dict(upstream.state_dict())
+        case "gru_d":
+            history = train(
+                baselines.GRUDObjective(model),
+                data.split("train"),
+                data.split("validation"),
+                config.training,
+                seed=seed,
+                checkpoints=checkpoints,
+                log=log,
+                label=f"gru_d seed {seed}",
+            ).history
     model.eval().requires_grad_(False).fit(data, seed)
     return history

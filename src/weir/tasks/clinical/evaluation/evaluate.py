@@ -62,18 +62,20 @@ def evaluate(
     found: dict[str, Part] = {}
     if predicts_risk(model):
         found[RISK] = evaluate_risks(model, data, config, seed=seed)
-    if config.model.startswith("stage1/"):
-        from weir.tasks.clinical.evaluation.latents import evaluate_representation
+    match config.section:
+        case "stage1":
+            from weir.tasks.clinical.evaluation.latents import evaluate_representation
 
-        found[ENCODING] = evaluate_representation(model, data, config, seed=seed)
+            found[ENCODING] = evaluate_representation(model, data, config, seed=seed)
     if hasattr(model, "fill"):
         from weir.tasks.clinical.evaluation.filling import evaluate_fill
 
         found[FILLING] = evaluate_fill(model, data, config, seed=seed)
-    if hasattr(model, "synthesise"):
-        from weir.tasks.clinical.evaluation.synthetic import evaluate_synthetic
+    match config.section:
+        case "stage2" | "joint" | "distill" if hasattr(model, "synthesise"):
+            from weir.tasks.clinical.evaluation.synthetic import evaluate_synthetic
 
-        found[SYNTHETIC] = evaluate_synthetic(model, data, config, seed=seed)
+            found[SYNTHETIC] = evaluate_synthetic(model, data, config, seed=seed)
     if not found:
         raise UserError(
             f"evaluate: {config.model} neither predicts the outcome nor encodes nor fills in; "

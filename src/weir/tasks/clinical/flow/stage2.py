@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from weir.tasks.clinical.flow import record_stage2 as flow_stage2
-from weir.tasks.clinical.heads import head as heads
+from weir.tasks.clinical.flow import record_stage2
+from weir.tasks.clinical.heads import head
 
 if TYPE_CHECKING:
     from weir.tasks.clinical.data.records import RecordSet
@@ -17,21 +17,27 @@ if TYPE_CHECKING:
     from weir.tasks.clinical.settings.models import ClinicalStage2
     from weir.training.objective import Objective
 
-MODELS: dict[str, ModuleType] = {"flow": flow_stage2, "head": heads}
-
 
 def build(config: ClinicalStage2, schema: Schema, vae: SeqSetVAE) -> RecordFlow | OutcomeHead:
     """An untrained model of the kind and shape that a node states, on a first stage."""
-    return MODELS[config.model].build(config, schema, vae)
+    return _module(config).build(config, schema, vae)
 
 
 def prepare(
     model: RecordFlow | OutcomeHead, config: ClinicalStage2, data: RecordSet, vae: SeqSetVAE
 ) -> None:
     """Put in the trained first stage and fit what has a closed form to the training records."""
-    MODELS[config.model].prepare(model, config, data, vae)
+    _module(config).prepare(model, config, data, vae)
 
 
 def objective(config: ClinicalStage2, model: RecordFlow | OutcomeHead) -> Objective:
     """What the model minimises."""
-    return MODELS[config.model].objective(config, model)
+    return _module(config).objective(config, model)
+
+
+def _module(config: ClinicalStage2) -> ModuleType:
+    match config.model:
+        case "flow":
+            return record_stage2
+        case "head":
+            return head

@@ -10,7 +10,6 @@ from torch import nn
 from weir.errors import UserError
 from weir.tasks.forecast import baselines
 from weir.tasks.forecast.baselines import DLinearObjective, Head, Oracle
-from weir.tasks.forecast.representation import stage1
 from weir.tasks.forecast.simulation.simulate import Law
 from weir.training.loop import train
 
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
     from weir.tasks.forecast.data.schema import Schema
     from weir.tasks.forecast.settings.baseline import ForecastBaseline
     from weir.training.loop import Log
-
-
-BUILT_ON = {"stage1": stage1}
-"""What a baseline may be built on: doors by section."""
 
 
 def build(config: ForecastBaseline, schema: Schema, backbone: nn.Module | None) -> nn.Module:

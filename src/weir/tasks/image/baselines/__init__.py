@@ -31,6 +31,8 @@ def build(config: ImageBaseline, schema: Schema) -> Fitted:
         config: its node.
         schema: of the data.
     """
-    if config.method == "training_images":
-        return TrainingImages(schema)
-    return Gaussians(schema, config)
+    match config.method:
+        case "training_images":
+            return TrainingImages(schema)
+        case "gaussian" | "mixture":
+            return Gaussians(schema, config)

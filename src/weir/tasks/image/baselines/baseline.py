@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -15,10 +14,6 @@ if TYPE_CHECKING:
     from weir.tasks.image.data.schema import Schema
     from weir.tasks.image.settings.baseline import ImageBaseline
     from weir.training.loop import Log
-
-
-BUILT_ON: dict[str, ModuleType] = {}
-"""What a baseline may be built on: nothing."""
 
 
 def build(config: ImageBaseline, schema: Schema, below: nn.Module | None) -> baselines.Fitted:

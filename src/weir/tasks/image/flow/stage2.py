@@ -48,7 +48,7 @@ def build(config: ImageStage2, schema: Schema, code: ImageCode) -> ImageFlow:
             return Denoiser(code, priors, network, noise=noise, **classes)
         case "matching":
             return MatchingFlow(code, priors, config.network.model_dump(), **classes)
-        case _:
+        case "plain":
             return PlainFlow(code, priors, **config.plain.model_dump())
 
 
@@ -56,9 +56,14 @@ def prepare(model: ImageFlow, config: ImageStage2, data: ImageSet, code: ImageCo
     """Put in the trained first stage, set the unit of its events, and begin at the data."""
     model.code.load_state_dict(code.state_dict())
     model.code.fit(data)
-    if not isinstance(model, ScoreFlow):
-        return
-    density = model.density
+    match config.model:
+        case "flow":
+            _begin_at_data(model.density, model, config, data, code)
+
+
+def _begin_at_data(
+    density: Any, model: ImageFlow, config: ImageStage2, data: ImageSet, code: ImageCode
+) -> None:
     if isinstance(density, CoarseToFine):
         parts = torch.arange(len(data)).split(STARTED_WITH)
         events = torch.cat([model.events(data.batch(some)).flatten(1) for some in parts])
@@ -92,12 +97,12 @@ def _cells(raw: Tensor, count: int, code: ImageCode) -> Cells:
 
 def objective(config: ImageStage2, model: ImageFlow) -> ImageObjective:
     """What stage 2 minimises."""
-    match model:
-        case ScoreFlow():
+    match config.model:
+        case "flow":
             return ScoreObjective(model, **config.weights.model_dump())
-        case Denoiser():
+        case "denoiser":
             return DenoiserObjective(model, draws=config.draws)
-        case MatchingFlow():
+        case "matching":
             return MatchingObjective(model, times=config.time_sampling, draws=config.draws)
         case _:
             return PlainObjective(model)

@@ -21,9 +21,12 @@ def build(config: ImageStage1, schema: Schema) -> ImageCode:
         UserError: an autoencoder is to code points.
     """
     scale = Scale.of(schema)
-    if config.model == "pixels":
-        return PixelCode(schema.shape, scale)
-    return ConvolutionalVAE(schema.shape, scale, **config.network.model_dump(exclude={"beta"}))
+    match config.model:
+        case "pixels":
+            return PixelCode(schema.shape, scale)
+        case "vae":
+            network = config.network.model_dump(exclude={"beta"})
+            return ConvolutionalVAE(schema.shape, scale, **network)
 
 
 def prepare(model: ImageCode, config: ImageStage1, data: ImageSet) -> None:
@@ -32,6 +35,8 @@ def prepare(model: ImageCode, config: ImageStage1, data: ImageSet) -> None:
 
 def objective(config: ImageStage1, model: ImageCode) -> VAEObjective | None:
     """What stage 1 minimises; None for the pixels, of which nothing is trained."""
-    if isinstance(model, ConvolutionalVAE):
-        return VAEObjective(model, config.network.beta)
-    return None
+    match config.model:
+        case "vae":
+            return VAEObjective(model, config.network.beta)
+        case _:
+            return None

@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from weir.tasks.perturb import baselines
-from weir.tasks.perturb.representation import stage1
 
 if TYPE_CHECKING:
     from weir.tasks.perturb.data.load import PerturbData
     from weir.tasks.perturb.data.schema import Schema
     from weir.tasks.perturb.settings.scoring import PerturbBaseline
     from weir.training.loop import Log
-
-
-BUILT_ON = {"stage1": stage1}
-"""What a baseline may be built on: doors by section."""
 
 
 def build(config: PerturbBaseline, schema: Schema, vae: nn.Module | None) -> baselines.Fitted:
