@@ -144,7 +144,9 @@ def _planned(
 
 def _read(layout: Layout, stage: str) -> dict[str, dict[str, Any]]:
     """Runs of a stage in plan.json; that of an older Weir lacks tables."""
-    return json.loads(layout.plan.read_text(encoding="utf-8"))["runs"].get(stage, {})
+    plan = json.loads(layout.plan.read_text(encoding="utf-8"))
+    found: dict[str, dict[str, Any]] = plan["runs"].get(stage, {})
+    return found
 
 
 def _key(
