@@ -230,6 +230,8 @@ def _short_dataset(node: dict[str, Any]) -> None:
                 _at_most(simulator, name, most)
         if "patients" in simulator:
             _at_most(simulator, "particles", 40)
+    elif "rows" in node.get("split", {}):
+        node["split"] = {"rows": [rows // 4 for rows in node["split"]["rows"]]}
     elif node["task"] == "image":
         node["judge"] = {"steps": 40, **(node.get("judge") or {})}
 
