@@ -579,14 +579,15 @@ def run(options: argparse.Namespace) -> int:
             else:
                 shutil.rmtree(root, ignore_errors=True)
         values |= found
+        # After each preset, so that a run that is stopped leaves something.
+        text = json.dumps(values, indent=1, sort_keys=True) + "\n"
+        options.output.write_text(text, encoding="utf-8")
         after = os.times()
         spent = after.children_user + after.children_system
         spent -= before.children_user + before.children_system
         wall = time.monotonic() - began
         print(f"{preset}: {len(found)} values, {wall:.0f} s, {spent:.0f} s of the processor")
         sys.stdout.flush()
-    text = json.dumps(values, indent=1, sort_keys=True) + "\n"
-    options.output.write_text(text, encoding="utf-8")
     broken = [name for name, value in values.items() if value.startswith("failed")]
     print(f"{options.output}: {len(values)} values, {len(broken)} failed runs")
     return 1 if broken else 0
