@@ -12,7 +12,7 @@ values: the SHA-256 of data, weights and teachers' samples, and each score as an
 It is meant for changes that shall change no result: run it before and after. So it knows nothing of
 the code but `weir.cli.main`, the stages' command lines, the names of the settings in `config/` and
 the files that stages leave; copy the script elsewhere to run it on an older commit (`--source`).
-Neither DVC nor Snakemake is needed. The same machine and the same versions of the packages must be
+Neither DVC nor Snakemake is needed. All presets take some ten minutes of one core. The same machine and the same versions of the packages must be
 used for both runs: sums are rounded otherwise on another processor.
 
 Real data are looked for in the folder that WEIR_DATA_MIRROR names (`--mirror`); a preset whose data
@@ -288,7 +288,7 @@ def small_data(params: dict[str, Any], mirror: Path | None, target: Path) -> str
         ending = ".gz" if source.get("gzip") else ""
         for name in names:
             if mirror is None or not (mirror / place / f"{name}{ending}").is_file():
-                return f"{place}/{name}{ending}".replace("//", "/")
+                return f"{place}/{name}{ending}".rstrip("/")
         assert mirror is not None
         if place not in done:
             done[place] = _copy(mirror / place, target / place, names, ending)
