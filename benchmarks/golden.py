@@ -12,8 +12,9 @@ values: the SHA-256 of data, weights and teachers' samples, and each score as an
 It is meant for changes that shall change no result: run it before and after. So it knows nothing of
 the code but `weir.cli.main`, the stages' command lines, the names of the settings in `config/` and
 the files that stages leave; copy the script elsewhere to run it on an older commit (`--source`).
-Neither DVC nor Snakemake is needed. All presets take some ten minutes of one core. The same machine and the same versions of the packages must be
-used for both runs: sums are rounded otherwise on another processor.
+Neither DVC nor Snakemake is needed. All presets take ten to fifteen minutes of one core. The same
+machine and the same versions of the packages must be used for both runs: another processor may
+round sums otherwise.
 
 Real data are looked for in the folder that WEIR_DATA_MIRROR names (`--mirror`); a preset whose data
 are not there is skipped, which the output tells.
