@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from weir.pipeline.closure import module_file
 from weir.stage_table import SECTION_OF, STAGES
 from weir.tasks import TASKS, part
 
@@ -43,6 +42,13 @@ HEIGHT = layers()
 
 STARTED = {"weir.cli": "the server of forks starts it as a program, as a shell would"}
 """Modules above that may be named."""
+
+
+def module_file(module: str) -> Path | None:
+    """Source file of a module, if there is such a module."""
+    base = PACKAGE.joinpath(*module.split(".")[1:])
+    found = (base.with_suffix(".py"), base / "__init__.py")
+    return next((file for file in found if file.is_file()), None)
 
 
 def room(module: str) -> str:

@@ -97,7 +97,7 @@ BAD = {
     "card lacks a field": (
         "evaluate net --seed 0",
         write("results/stage1/net-s0/config.json", "{}"),
-        "is damaged",
+        "entry section is missing",
     ),
     "samples cut short": (
         "distill regression --seed 0",

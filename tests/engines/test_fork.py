@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="Linux onl
 
 SERVER = """
 import sys
-from weir.pipeline import warm_server as server
+from weir.engines.fork import server
 server.MODULES = server.ON_CPU = ()
 server.PROGRAMS["job"] = ("job", "main")
 sys.exit(server.main(sys.argv[1]))

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from weir.settings.base import flatten
 from weir.tracking import lineage as parameters
 from weir.tracking import views
-from weir.tracking.lineage import KEY_LIMIT, VALUE_LIMIT, entity_key, entity_value, flatten
+from weir.tracking.lineage import KEY_LIMIT, VALUE_LIMIT, entity_key, entity_value
 
 LEAVES = st.one_of(st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=3))
 NAMES = st.text("abc", min_size=1, max_size=3)

@@ -13,8 +13,8 @@ from weir.pipeline.params.graph import load_params
 from weir.pipeline.params.yaml_file import read_yaml
 from weir.pipeline.plan import write_plan
 from weir.pipeline.runs import runs
+from weir.settings.base import flatten
 from weir.stage_table import SECTIONS
-from weir.tracking.lineage import flatten
 
 
 def run(options: argparse.Namespace) -> None:

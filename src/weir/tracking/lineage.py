@@ -19,22 +19,6 @@ KEY_LIMIT = 250
 _FORBIDDEN = re.compile(r"[^\w\-./: ]")
 
 
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name.
-
-    >>> flatten({"stage1": {"width": 64, "layers": [1, 2]}, "seed": 0})
-    {'stage1.width': 64, 'stage1.layers': [1, 2], 'seed': 0}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{name}.")
-        else:
-            flat[name] = value
-    return flat
-
-
 def entity_key(name: str) -> str:
     """A name that MLflow accepts: other characters become `_`, a longer one is cut.
 

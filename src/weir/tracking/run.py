@@ -15,9 +15,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from weir.processes import is_main_process
+from weir.settings.base import flatten
 from weir.tracking.invocation import current_invocation
 from weir.tracking.journal import Ack, Journal, spool_folder
-from weir.tracking.lineage import entity_value, flatten
+from weir.tracking.lineage import entity_value
 from weir.tracking.start import ensure_shipper
 from weir.tracking.store import URI_VARIABLE
 from weir.tracking.tracker import NullTracker

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weir.artifacts.evaluation import Evaluation
-from weir.tracking.lineage import flatten
+from weir.settings.base import flatten
 
 
 def leaves(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from dataclasses import replace
@@ -73,7 +74,10 @@ def test_later_events_change_no_byte(process, meds, settings_):
     files = sorted(file.name for file in clean.iterdir())
     assert files == sorted(file.name for file in leaky.iterdir())
     for name in files:
-        assert (clean / name).read_bytes() == (leaky / name).read_bytes(), name
+        one, other = ((folder / name).read_bytes() for folder in (clean, leaky))
+        if name == "schema.json":  # which also has the hash of the raw files, and these differ
+            one, other = (re.sub(rb'"source_sha256": "\w{64}"', b"", text) for text in (one, other))
+        assert one == other, name
 
 
 def test_statistics_are_of_training_records(process, meds):

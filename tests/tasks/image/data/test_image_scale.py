@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from types import SimpleNamespace
 import math
 from types import SimpleNamespace
 

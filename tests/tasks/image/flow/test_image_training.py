@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from weir.tasks.image.settings.scoring import ImageDistill
-from weir.tasks.image.settings.scoring import ImageDistill
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

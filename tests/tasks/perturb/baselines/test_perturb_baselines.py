@@ -1,7 +1,5 @@
 """Baselines on made-up cells whose means can be written down."""
 
-from weir.tasks.perturb.settings.models import PerturbStage1
-from weir.tasks.perturb.settings.models import PerturbStage1
 from dataclasses import asdict
 from pathlib import Path
 

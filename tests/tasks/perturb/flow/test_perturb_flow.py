@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from weir.tasks.perturb.data.schema import Condition, Context, LibraryLaw, Schema
-from dataclasses import replace
-from weir.tasks.perturb.data.schema import Condition, Context, LibraryLaw, Schema
-from dataclasses import replace
 
 import pytest
 import torch

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from weir.settings.nodes import Distill
-from weir.settings.nodes import Distill
 import pytest
 import torch
 from perturb_tiny_flow import CONDITIONS, LATENT, cell_set, flow, stir
