@@ -86,6 +86,14 @@ class Evaluate(Config):
         return self.model.startswith(("stage2/", "joint/", "distill/"))
 
 
+SHARED: dict[str, type[Config]] = {
+    "teacher": Teacher,
+    "distill": Distill,
+    "evaluate": Evaluate,
+}
+"""Sections that suit any task as they are; a task may refine them."""
+
+
 class Report(Config):
     """One self-contained HTML page."""
 
