@@ -6,6 +6,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -20,8 +21,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 TOLD_APART = ("stages", "tracking", "report", "pipeline", "engines", "artifacts", "commands")
 """Rooms that work for every task, and so know none by name."""
 
-OPTIONAL = {"simulation.bundled"}
-"""Parts that only some tasks have: where settings cannot ask for one, it is not needed."""
+OPTIONAL = {
+    "simulation.bundled",
+    "preprocessing.describe",
+    "data.description",
+    "figures.figures",
+}
+"""Parts that only some tasks have: where settings cannot ask for one, or with `has_part`."""
 
 MEANT_OTHERWISE = {"head": "a kind of model in reports, which a baseline is named like"}
 """Names of baselines or metrics that these rooms use for something else."""
@@ -44,11 +50,11 @@ STARTED = {"weir.cli": "the server of forks starts it as a program, as a shell w
 """Modules above that may be named."""
 
 
+@cache
 def module_file(module: str) -> Path | None:
-    """Source file of a module, if there is such a module."""
-    base = PACKAGE.joinpath(*module.split(".")[1:])
-    found = (base.with_suffix(".py"), base / "__init__.py")
-    return next((file for file in found if file.is_file()), None)
+    """The file of a module or package of Weir; None if there is none."""
+    place = ROOT.joinpath("src", *module.split("."))
+    return next((f for f in (place.with_suffix(".py"), place / "__init__.py") if f.exists()), None)
 
 
 def room(module: str) -> str:
@@ -155,13 +161,17 @@ def test_no_string_leads_upwards() -> None:
             assert HEIGHT[own] >= HEIGHT["weir.tasks"], f"{file.relative_to(ROOT)} asks a task"
 
 
+def methods(task: str) -> list[str]:
+    """Names of a task's baselines; none where it has a single one."""
+    baseline = part(task, "settings.sections").SECTIONS["baseline"]
+    return baseline.model_json_schema()["properties"].get("method", {}).get("enum", [])
+
+
 def known_names() -> dict[str, str]:
     """What belongs to a task: its own name, its baselines and its metrics."""
     found = dict.fromkeys(TASKS, "a task")
     for task in TASKS:
-        baseline = part(task, "settings.sections").SECTIONS["baseline"]
-        methods = baseline.model_json_schema()["properties"]["method"]["enum"]
-        found |= dict.fromkeys(methods, f"a baseline of {task}")
+        found |= dict.fromkeys(methods(task), f"a baseline of {task}")
         definitions = import_module(f"weir.tasks.{task}.evaluation.definitions").DEFINITIONS
         found |= dict.fromkeys(definitions, f"a metric of {task}")
     return found
@@ -185,9 +195,7 @@ def test_tasks_say_only_what_they_have() -> None:
     commands: list[str] = []
     for task in TASKS:
         about = part(task, "about")
-        sections = part(task, "settings.sections").SECTIONS
-        methods = sections["baseline"].model_json_schema()["properties"]["method"]["enum"]
-        assert set(about.CEILINGS) <= set(methods)
+        assert set(about.CEILINGS) <= set(methods(task))
         definitions = import_module(f"weir.tasks.{task}.evaluation.definitions").DEFINITIONS
         assert about.HEADLINES
         for metric, better in about.HEADLINES.items():

@@ -136,10 +136,10 @@ class Scored:
         metrics: scores by name.
         definitions: of every metric.
         protocol: what was scored, and how.
-        nfe: network calls for one sample; None if nobody knows before.
-        latency_ms: time of one item with all its samples.
-        seconds: time of the whole split.
         curve: what `dvc plots` draws; columns even where there is no row.
+        nfe: network calls for one sample; None if nobody knows before.
+        latency_ms: time of one item with all its samples; `MISSING` if it was not taken.
+        seconds: time of the whole split; likewise.
         quality_curve: points of quality against cost; none without a number of steps.
         families: of a model that does several things, each one's cost.
         kind: see `KINDS`, where the model's section does not tell it.
@@ -151,10 +151,10 @@ class Scored:
     metrics: Mapping[str, float]
     definitions: Mapping[str, Definition]
     protocol: Mapping[str, Any]
-    nfe: int | None
-    latency_ms: float
-    seconds: float
     curve: pd.DataFrame
+    nfe: int | None = None
+    latency_ms: float = MISSING
+    seconds: float = MISSING
     quality_curve: Sequence[Mapping[str, Any]] = ()
     families: Mapping[str, Cost] = field(default_factory=dict)
     kind: str | None = None
@@ -226,6 +226,11 @@ class Evaluation:
         found["definitions"] = {name: one.document() for name, one in self.definitions.items()}
         found["quality_curve"] = [dict(point) for point in self.quality_curve]
         found["families"] = {name: asdict(cost) for name, cost in self.families.items()}
+        for cost in (found, *found["families"].values()):
+            # A time that was not taken; NaN from elsewhere stays, and is refused.
+            for key in ("latency_ms", "seconds"):
+                if cost[key] is MISSING:
+                    cost[key] = None
         for key in ("families", "provenance"):
             if not found[key]:
                 del found[key]

@@ -15,7 +15,7 @@ from weir.pipeline.layout import Layout, find_root
 from weir.pipeline.params.graph import load_params
 from weir.pipeline.params.yaml_file import read_yaml
 from weir.pipeline.plan import write_plan
-from weir.tasks import TASKS, part
+from weir.tasks import TASKS, has_part, part
 
 if TYPE_CHECKING:
     from weir.tasks.proposal import Proposal
@@ -27,6 +27,10 @@ def run(options: argparse.Namespace) -> None:
     current = options.params or layout.root / "params.yaml"
     if options.task not in TASKS:
         raise UserError(f"--task {options.task}: no such task; known: {', '.join(TASKS)}")
+    if not has_part(options.task, "preprocessing.describe"):
+        raise UserError(
+            f"--task {options.task}: does not describe files; write the node into {current.name}"
+        )
     if options.name in (read_yaml(current).get("datasets") or {}):
         raise UserError(
             f"{current}: datasets has a node {options.name!r} already; choose another name"

@@ -16,7 +16,7 @@ from weir.pipeline.params.graph import load_params
 from weir.settings.base import Config
 from weir.settings.nodes import Report
 from weir.stage_table import SECTIONS
-from weir.tasks import TASKS, part
+from weir.tasks import TASKS, has_part, part
 
 SCHEMA = "workflow/schemas/params.schema.json"
 REFERENCE = "docs/params.md"
@@ -93,7 +93,11 @@ def reference() -> str:
 def artifacts() -> str:
     """Every artifact as Markdown: files, keys or columns, types, meaning."""
     own = [
-        processed(task, part(task, "data.schema").Schema, part(task, "data.description").FILES)
+        processed(
+            task,
+            part(task, "data.schema").Schema,
+            part(task, "data.description").FILES if has_part(task, "data.description") else (),
+        )
         for task in TASKS
     ]
     lines = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, TypeVar
 
 import torch
@@ -22,7 +23,8 @@ def take(condition: Condition, items: Tensor | slice) -> Condition:
 class FlowModel(nn.Module):
     """A conditional flow from noise (t = 0) to data (t = 1) in a space of events.
 
-    Subclasses set `event` and `path` and implement `condition`, `colour`, `velocity` and `decode`.
+    Subclasses set `event` and `path` and implement `velocity`. What else they do not say is the
+    simplest there is: the condition is the batch, the source white noise, an event the data itself.
     Tensors of events have axes `[condition, draw, *event]`.
 
     Attributes:
@@ -41,12 +43,16 @@ class FlowModel(nn.Module):
     student: bool = False
 
     def as_student(self, settings: Any = None) -> FlowModel:
-        """A student to be trained, with a step size as a further input; by default a copy.
+        """A student to be trained, with a step size as a further input.
+
+        By default a copy, for a network that has that input, zero in the teacher.
 
         Args:
             settings: of the node that asks for it; None for the defaults.
         """
-        raise NotImplementedError
+        student = copy.deepcopy(self)
+        student.student = True
+        return student
 
     def items(self, data: Any, seed: int = 0) -> Any:
         """The data set that the flow is trained on, made of the task's: itself, or its latents.
@@ -62,12 +68,15 @@ class FlowModel(nn.Module):
         return self.items(data)
 
     def condition(self, batch: Any) -> Any:
-        """What the velocity depends on, computed once per item of a data set's batch."""
-        raise NotImplementedError
+        """What the velocity depends on, computed once per item of a data set's batch.
+
+        By default the batch itself, where that is a NamedTuple of tensors.
+        """
+        return batch
 
     def colour(self, white: Tensor, condition: Any) -> Tensor:
         """Standard normal noise `[condition, draw, *event]` turned into the flow's source."""
-        raise NotImplementedError
+        return white
 
     def velocity(self, x: Tensor, t: Tensor, condition: Any, step: Tensor | None = None) -> Tensor:
         """`dx/dt` at `(x, t)`, of x's shape.
@@ -82,7 +91,7 @@ class FlowModel(nn.Module):
 
     def decode(self, x: Tensor, condition: Any) -> Tensor:
         """Events `[condition, draw, *event]` on the scale of the data."""
-        raise NotImplementedError
+        return x
 
     def source(
         self, condition: Any, draws: int, generator: torch.Generator | None = None

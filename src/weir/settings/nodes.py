@@ -91,6 +91,14 @@ class Evaluate(Config):
         return self.model.partition("/")[0]
 
 
+SHARED: dict[str, type[Config]] = {
+    "teacher": Teacher,
+    "distill": Distill,
+    "evaluate": Evaluate,
+}
+"""Sections that suit any task as they are; a task may refine them."""
+
+
 class Report(Config):
     """One self-contained HTML page."""
 

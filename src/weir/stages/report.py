@@ -18,7 +18,7 @@ from weir.report.drawing.figure import standalone
 from weir.report.graph.nodes import PlanGraph
 from weir.report.page.page import Context, render, slug
 from weir.report.page.scores import scores, scores_text
-from weir.tasks import part
+from weir.tasks import has_part, part
 
 if TYPE_CHECKING:
     from weir.artifacts.stage_paths import StagePaths
@@ -38,7 +38,11 @@ def run(
     machine = ", ".join(
         [*hardware["gpus"], f"{hardware['cores']} cores of {hardware['processor']}"]
     )
-    tasks = {item: part(item, "figures.figures") for item in {run.task for run in evaluations}}
+    tasks = {
+        item: part(item, "figures.figures")
+        for item in {run.task for run in evaluations}
+        if has_part(item, "figures.figures")
+    }
     preset = config.preset or config.scores or "NAME"
     context = Context(
         command=COMMAND,
@@ -53,7 +57,8 @@ def run(
     tracker.log_artifact(paths.output / "report.html")
     for dataset in sorted({run.dataset for run in evaluations}):
         chosen = [run for run in evaluations if run.dataset == dataset]
-        for figure in tasks[chosen[0].task].figures(chosen):
+        view = tasks.get(chosen[0].task)
+        for figure in view.figures(chosen) if view else ():
             for view in figure.views:
                 for number, panel in enumerate(view.panels):
                     words = f"{dataset} {figure.title} {view.label} {number + 1}"

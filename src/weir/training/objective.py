@@ -13,6 +13,8 @@ from torch import Tensor, nn
 class Objective(nn.Module):
     """A model together with its loss; subclasses implement `forward`.
 
+    Those that have more to set than the model do so in a constructor of their own.
+
     Randomness must come from torch's global generator: the loop seeds it as a function of
     (seed, step, rank), which is what makes an interrupted run resume to the same bytes.
     """
@@ -20,6 +22,11 @@ class Objective(nn.Module):
     model: nn.Module
     increasing: frozenset[str] = frozenset()
     """Validation values of which a larger one is better, such as an AUROC."""
+
+    def __init__(self, model: nn.Module | None = None) -> None:
+        super().__init__()
+        if model is not None:
+            self.model = model
 
     def forward(self, batch: Any, progress: float) -> dict[str, Tensor]:
         """Scalar losses of one batch, among them `"loss"`, which is minimised.

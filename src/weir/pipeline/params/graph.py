@@ -150,7 +150,7 @@ def _node(path: Path, section: str, name: Any, settings: Any, nodes: dict[str, N
             path,
             where,
             f"{section}.{name}: task {task} has no {section} nodes; its sections are "
-            + ", ".join(sections),
+            + ", ".join(each for each in SECTIONS if each in sections),
         )
     model = sections[section]
     try:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from weir.settings.base import Config
-from weir.settings.nodes import Distill, Teacher
+from weir.settings.nodes import SHARED
 from weir.tasks.clinical.settings.baseline import ClinicalBaseline
 from weir.tasks.clinical.settings.dataset import ClinicalDataset
 from weir.tasks.clinical.settings.models import ClinicalJoint, ClinicalStage1, ClinicalStage2
 from weir.tasks.clinical.settings.scoring import ClinicalEvaluate
 
 SECTIONS: dict[str, type[Config]] = {
+    **SHARED,
     "datasets": ClinicalDataset,
     "stage1": ClinicalStage1,
     "stage2": ClinicalStage2,
     "joint": ClinicalJoint,
-    "teacher": Teacher,
-    "distill": Distill,
     "baseline": ClinicalBaseline,
     "evaluate": ClinicalEvaluate,
 }

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from weir.settings.base import Config
-from weir.settings.nodes import Distill, Evaluate, Teacher
+from weir.settings.nodes import SHARED
 from weir.tasks.forecast.settings.baseline import ForecastBaseline
 from weir.tasks.forecast.settings.dataset import ForecastDataset
 from weir.tasks.forecast.settings.models import ForecastJoint, ForecastStage1, ForecastStage2
 
 SECTIONS: dict[str, type[Config]] = {
+    **SHARED,
     "datasets": ForecastDataset,
     "stage1": ForecastStage1,
     "stage2": ForecastStage2,
     "joint": ForecastJoint,
-    "teacher": Teacher,
-    "distill": Distill,
     "baseline": ForecastBaseline,
-    "evaluate": Evaluate,
 }
 
 PLOT = {

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from weir.settings.base import Config
-from weir.settings.nodes import Teacher
+from weir.settings.nodes import SHARED
 from weir.tasks.image.settings.baseline import ImageBaseline
 from weir.tasks.image.settings.dataset import ImageDataset
 from weir.tasks.image.settings.models import ImageStage1, ImageStage2
 from weir.tasks.image.settings.scoring import ImageDistill, ImageEvaluate
 
 SECTIONS: dict[str, type[Config]] = {
+    **SHARED,
     "datasets": ImageDataset,
     "stage1": ImageStage1,
     "stage2": ImageStage2,
-    "teacher": Teacher,
     "distill": ImageDistill,
     "baseline": ImageBaseline,
     "evaluate": ImageEvaluate,

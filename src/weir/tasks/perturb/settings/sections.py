@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from weir.settings.base import Config
-from weir.settings.nodes import Distill, Teacher
+from weir.settings.nodes import SHARED
 from weir.tasks.perturb.settings.dataset import PerturbDataset
 from weir.tasks.perturb.settings.models import PerturbJoint, PerturbStage1, PerturbStage2
 from weir.tasks.perturb.settings.scoring import PerturbBaseline, PerturbEvaluate
 
 SECTIONS: dict[str, type[Config]] = {
+    **SHARED,
     "datasets": PerturbDataset,
     "stage1": PerturbStage1,
     "stage2": PerturbStage2,
     "joint": PerturbJoint,
-    "teacher": Teacher,
-    "distill": Distill,
     "baseline": PerturbBaseline,
     "evaluate": PerturbEvaluate,
 }
