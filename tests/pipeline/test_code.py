@@ -571,6 +571,26 @@ FAR = {
         "evaluate/image/baseline-training_images",
         "evaluate/image/stage2-flow+stage1-pixels",
     ),
+    "the score flow, beside a denoiser": (
+        "tasks/image/flow/score_flow.py",
+        "stage2/image/stage2-denoiser+stage1-pixels",
+        "stage2/image/stage2-flow+stage1-pixels",
+    ),
+    "records that a flow makes": (
+        "tasks/clinical/flow/synthesis.py",
+        "baseline/clinical/baseline-logistic",
+        "stage2/clinical/stage2-flow+stage1-seqsetvae",
+    ),
+    "records that a flow makes, in evaluation": (
+        "tasks/clinical/flow/synthesis.py",
+        "evaluate/clinical/baseline-mean_rate",
+        "evaluate/clinical/stage2-flow+stage1-seqsetvae",
+    ),
+    "the flow of records, beside a head": (
+        "tasks/clinical/flow/record_flow.py",
+        "stage2/clinical/stage2-head+stage1-seqsetvae",
+        "stage2/clinical/stage2-flow+stage1-seqsetvae",
+    ),
     "a baseline": (
         "tasks/perturb/baselines/linear.py",
         "baseline/perturb/baseline-additive",

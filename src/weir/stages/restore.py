@@ -7,7 +7,6 @@ only the doors of the kinds of model that its run works with.
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -31,12 +30,18 @@ def build_model(card: ModelCard) -> nn.Module:
     config, schema = settings_of(card), schema_of(card)
     below: Any = build_model(card.parent()) if card.upstream else None
     try:
-        if card.section == "distill":
-            return below.as_student(config)
-        module = _door(card)
-        if card.section in ("stage1", "joint"):
-            return module.build(config, schema)
-        return module.build(config, schema, below)
+        # Each door is opened here, and not passed on: of each only `build` is followed by the hash.
+        match card.section:
+            case "stage1":
+                return part(card.task, "representation.stage1").build(config, schema)
+            case "stage2":
+                return part(card.task, "flow.stage2").build(config, schema, below)
+            case "joint":
+                return part(card.task, "flow.joint").build(config, schema)
+            case "baseline":
+                return part(card.task, "baselines.baseline").build(config, schema, below)
+            case _:
+                return below.as_student(config)
     except UserError as error:
         raise UserError(f"{card.section}.{card.name}: {error}") from None
 
@@ -110,21 +115,3 @@ def _missing(whole: dict[str, Any], found: dict[str, Any], above: str = "") -> s
             if inner is not None:
                 return inner
     return None
-
-
-def _door(card: ModelCard) -> ModuleType:
-    """The module that builds the model of a card.
-
-    Of section stage1 or joint by `build(config, schema)`, of stage2 or baseline by
-    `build(config, schema, below)`.
-    """
-    match card.section:
-        case "stage1":
-            return part(card.task, "representation.stage1")
-        case "stage2":
-            return part(card.task, "flow.stage2")
-        case "joint":
-            return part(card.task, "flow.joint")
-        case "baseline":
-            return part(card.task, "baselines.baseline")
-    raise ValueError(f"section {card.section!r} has no models of its own")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from weir.tasks.clinical.flow import record_stage2
@@ -20,24 +19,28 @@ if TYPE_CHECKING:
 
 def build(config: ClinicalStage2, schema: Schema, vae: SeqSetVAE) -> RecordFlow | OutcomeHead:
     """An untrained model of the kind and shape that a node states, on a first stage."""
-    return _module(config).build(config, schema, vae)
+    match config.model:
+        case "flow":
+            return record_stage2.build(config, schema, vae)
+        case "head":
+            return head.build(config, schema, vae)
 
 
 def prepare(
     model: RecordFlow | OutcomeHead, config: ClinicalStage2, data: RecordSet, vae: SeqSetVAE
 ) -> None:
     """Put in the trained first stage and fit what has a closed form to the training records."""
-    _module(config).prepare(model, config, data, vae)
+    match config.model:
+        case "flow":
+            record_stage2.prepare(model, config, data, vae)
+        case "head":
+            head.prepare(model, config, data, vae)
 
 
 def objective(config: ClinicalStage2, model: RecordFlow | OutcomeHead) -> Objective:
     """What the model minimises."""
-    return _module(config).objective(config, model)
-
-
-def _module(config: ClinicalStage2) -> ModuleType:
     match config.model:
         case "flow":
-            return record_stage2
+            return record_stage2.objective(config, model)
         case "head":
-            return head
+            return head.objective(config, model)

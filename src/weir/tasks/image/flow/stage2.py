@@ -104,5 +104,5 @@ def objective(config: ImageStage2, model: ImageFlow) -> ImageObjective:
             return DenoiserObjective(model, draws=config.draws)
         case "matching":
             return MatchingObjective(model, times=config.time_sampling, draws=config.draws)
-        case _:
+        case "plain":
             return PlainObjective(model)
