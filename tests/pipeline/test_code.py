@@ -781,6 +781,8 @@ def counts(own: Source, name: str, module: str) -> bool:
         return False  # the engine's, a module's own run, a dataclass's methods
     if module == "weir.tasks" or name.startswith("Progress."):
         return False  # says where things lie; only shows something
+    if ".settings." in module:
+        return False  # of nodes above, whose own stages have read them (closure.SETTINGS)
     # The body of a class runs when its module is imported.
     found = own.module(module)
     assert found is not None
