@@ -139,7 +139,7 @@ class Scored:
         curve: what `dvc plots` draws; columns even where there is no row.
         nfe: network calls for one sample; None if nobody knows before.
         latency_ms: time of one item with all its samples; `MISSING` if it was not taken.
-        seconds: time of the whole split; likewise.
+        seconds: time of the whole split; the same.
         quality_curve: points of quality against cost; none without a number of steps.
         families: of a model that does several things, each one's cost.
         kind: see `KINDS`, where the model's section does not tell it.

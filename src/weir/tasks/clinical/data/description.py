@@ -14,7 +14,7 @@ _MEANINGS = {
     "first_set": "the record's first set",
     "last_set": "one past its last",
     "origin": "minutes since the subject's first stored event",
-    "prediction": "likewise",
+    "prediction": "the same, of the prediction",
     "outcome": "0 or 1",
 }
 
