@@ -6,7 +6,7 @@ Python, under the lock of the repository. That takes a second for a hundred runs
 thousand, in which no other job can go on. Here the lines of that entry alone are replaced, and
 the file takes the old one's place when it is whole; its content is the same. And where the
 run-cache knows a result whose files only the remote has, they are pulled (`restore`); and the job
-outlives a dvc command on another node (`claims`).
+outlives a dvc command on another node and one that was killed (`claims`).
 
     python -m weir.engines.dvc.repro STAGE
 """
@@ -42,7 +42,7 @@ def run(words: list[str]) -> int:
     from dvc.cli import main
     from dvc.dvcfile import Lockfile
 
-    from weir.engines.dvc.claims import ignore_missing_rwlock_entries
+    from weir.engines.dvc.claims import tolerate_lost_claims
     from weir.engines.dvc.run_cache import restore_from_remote
 
     whole = Lockfile.dump_stages
@@ -54,7 +54,7 @@ def run(words: list[str]) -> int:
 
     Lockfile.dump_stages = dump_stages
     restore_from_remote()
-    ignore_missing_rwlock_entries()
+    tolerate_lost_claims()
     sys.argv = ["dvc", *words]
     return main(words)
 

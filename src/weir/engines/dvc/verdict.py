@@ -160,6 +160,10 @@ def _busy(repo: Repo, stages: Iterable[PipelineStage]) -> set[str]:
     from dvc.lock import LockError
     from dvc.rwlock import rwlock
 
+    from weir.engines.dvc.claims import tolerate_lost_claims
+
+    tolerate_lost_claims()
+
     def blocked(paths: list[str]) -> bool:
         hardlink = repo.config["core"].get("hardlink_lock", False)
         try:
