@@ -15,6 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weir.programs import program
+
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
@@ -237,7 +239,7 @@ def _running(path: Path) -> Iterator[Finding]:
         return
     for pid, command in known.items():
         try:
-            words = " ".join(psutil.Process(pid).cmdline())
+            words = psutil.Process(pid).cmdline()
         except psutil.Error:
             yield Finding(
                 "note",
@@ -245,13 +247,13 @@ def _running(path: Path) -> Iterator[Finding]:
                 "nothing to do, dvc drops the entry when it meets it",
             )
             continue
-        if "dvc" in words or "weir" in words or "snakemake" in words:
+        if program(words) in ("dvc", "weir", "snakemake"):
             yield Finding("ok", f"process {pid} is running (`{command}`)")
         else:
             yield Finding(
                 "bad",
                 f".dvc/tmp/rwlock: process {pid} (`{command}`) is of another machine or dead, but "
-                f"here that number is `{words[:40]}`, for which dvc waits; {advice}",
+                f"here that number is `{' '.join(words)[:40]}`, for which dvc waits; {advice}",
             )
 
 

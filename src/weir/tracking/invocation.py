@@ -19,6 +19,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from weir.programs import program
 from weir.tracking.journal import EVENTS, Journal, first_event, spool_folder
 
 VARIABLE = "WEIR_PARENT_RUN"
@@ -120,10 +121,10 @@ def _engine_above() -> tuple[int, float, str] | None:
     for process in psutil.Process().parents():
         try:
             words = process.cmdline()
-            names = [Path(word).name for word in words[:3]]
-            engine = next((name for name in names if name in ENGINES), None)
-            if engine:
-                arguments = words[names.index(engine) + 1 :]
+            engine = program(words)
+            if engine in ENGINES:
+                names = [Path(word).name for word in words]
+                arguments = words[names.index(engine) + 1 :] if engine in names else words
                 started = process.create_time()
                 found = (process.pid, started, " ".join([engine, *arguments])[:200])
         except psutil.Error:
