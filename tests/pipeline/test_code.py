@@ -511,7 +511,8 @@ def copy(tmp_path: Path) -> Path:
 def test_a_stage_reaches_nothing_of_the_engines_nor_of_another_task(
     stage: str, task: str, own: Source
 ) -> None:
-    reached = own.reached(roots(stage, task), task)
+    kind = min(KINDS.get(stage, {}).get(task, ["data"]))
+    reached = own.reached(roots(stage, task, kind), task)
     assert Target(f"weir.stages.{stage}", "run") in reached
     assert not [target for target in reached if target.module.startswith(RUNNING)]
     others = tuple(f"weir.tasks.{other}." for other in TASKS if other != task)
@@ -765,7 +766,7 @@ def test_what_python_calls_is_in_the_closure(tmp_path: Path, own: Source) -> Non
     assert done.returncode == 0, done.stderr
     for stage, name, kind, called in json.loads(done.stdout.splitlines()[-1]):
         others = other_words("forecast", kind) if kind else frozenset()
-        reached = own.reached(roots(stage, "forecast"), "forecast", others)
+        reached = own.reached(roots(stage, "forecast", kind or ""), "forecast", others)
         names = {
             Target(module, name.split(".")[0])
             for module, name in called
@@ -781,8 +782,6 @@ def counts(own: Source, name: str, module: str) -> bool:
         return False  # the engine's, a module's own run, a dataclass's methods
     if module == "weir.tasks" or name.startswith("Progress."):
         return False  # says where things lie; only shows something
-    if ".settings." in module:
-        return False  # of nodes above, whose own stages have read them (closure.SETTINGS)
     # The body of a class runs when its module is imported.
     found = own.module(module)
     assert found is not None

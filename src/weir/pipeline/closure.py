@@ -35,8 +35,8 @@ from weir.pipeline.content import (
 )
 
 SETTINGS = "settings.sections"
-"""Part of a task that names the types of all its settings. Those of a stage's own node are among
-its roots; those of nodes above have been read by the stages above."""
+"""Part of a task that names the types of all its settings. Those of a stage's own node and of
+the models below it are among its roots (`code.roots`)."""
 
 DEPTH = 3
 """Levels of used definitions in a definition's own hash: two of one name are told apart by them."""

@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any
 
 from weir.files import write_atomically
-from weir.pipeline.closure import Source
+from weir.pipeline.closure import SETTINGS, Source
 from weir.pipeline.content import Target
 from weir.pipeline.fingerprint import digest
-from weir.pipeline.kind import other_words
+from weir.pipeline.kind import other_words, sections_of
 from weir.pipeline.layout import Layout, find_root
 from weir.settings.base import Config
 from weir.settings.nodes import Report
@@ -123,7 +123,7 @@ class _Known:
         if place not in self.hashes:
             others = other_words(task, kind) if task else frozenset()
             found = (
-                self.source.digests(roots(stage, each), each, others)
+                self.source.digests(roots(stage, each, kind), each, others)
                 for each in ([task] if task else TASKS)
             )
             self.hashes[place] = digest(sorted(set().union(*found)))
@@ -165,22 +165,21 @@ def state(package: Path) -> str:
     return found.hexdigest()
 
 
-def roots(stage: str, task: str) -> tuple[Target, Target]:
+def roots(stage: str, task: str, kind: str) -> tuple[Target, ...]:
     """The definitions that a stage starts from.
 
-    Its settings are made outside the stage, so their class, with its checks, is one of them.
+    Settings are made outside the stage, so the classes of its own and of those of the models below
+    it, with their checks, are among them.
     """
-    model = _settings(stage, task)
-    return (
-        Target(f"weir.stages.{stage}", "run"),
-        Target(model.__module__, model.__qualname__),
-    )
+    settings = {_settings(stage, task): None}  # as an ordered set
+    for section in sections_of(kind):
+        settings[part(task, SETTINGS).SECTIONS[section]] = None
+    classes = (Target(model.__module__, model.__qualname__) for model in settings)
+    return (Target(f"weir.stages.{stage}", "run"), *classes)
 
 
 def _settings(stage: str, task: str) -> type[Config]:
-    return (
-        Report if stage == "report" else part(task, "settings.sections").SECTIONS[SECTION_OF[stage]]
-    )
+    return Report if stage == "report" else part(task, SETTINGS).SECTIONS[SECTION_OF[stage]]
 
 
 @contextmanager

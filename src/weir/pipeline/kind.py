@@ -43,6 +43,16 @@ def link(section: str, config: Config) -> str:
     return f"{section}-{getattr(config, field)}" if field else section
 
 
+def sections_of(kind: str) -> list[str]:
+    """The sections of a kind's models, nearest first.
+
+    >>> sections_of("stage2-flow+stage1-vae")
+    ['stage2', 'stage1']
+    """
+    links = (link.partition("-")[0] for link in kind.split("+"))
+    return [section for section in links if section in MODEL_SECTIONS]
+
+
 def agrees(kind: str | None, section: str, config: Config) -> bool:
     """Whether a run may be of a kind, by its own settings."""
     if kind is None:
