@@ -225,7 +225,7 @@ def test_a_job_out_of_memory_gets_more(storm: Storm) -> None:
     first, second = storm.of("stage1@hungry-s0")
     assert first.state in ("FAILED", "OUT_OF_MEMORY") and first.memory == "450M"
     assert "exceeded memory limit" in first.log.read_text()
-    assert (second.state, second.memory) == ("COMPLETED", "1800M")
+    assert (second.state, second.memory) == ("COMPLETED", "1800M"), second.log.read_text()
     assert (storm.project.root / "results/stage1/hungry-s0/model.safetensors").exists()
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from dvc import rwlock as dvc_rwlock
 from dvc.exceptions import DvcException
 from dvc.fs import localfs
+from dvc.lock import LockError
 
-from weir.engines.dvc.claims import tolerate_lost_claims
+from weir.engines.dvc.claims import await_earlier_attempt, tolerate_lost_claims
 
-PATCHED = ("_edit_rwlock", "_release_write", "_release_read")
+PATCHED = ("psutil", "_edit_rwlock", "_release_write", "_release_read")
 OTHERS = {"pid": 1, "cmd": "another node's"}
 
 
@@ -73,3 +76,52 @@ def test_a_process_killed_while_it_writes_leaves_the_list_whole(
             os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     assert (tmp_path / "rwlock").read_text() == before
+
+
+@pytest.fixture
+def patched(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PATCHED:
+        monkeypatch.setattr(dvc_rwlock, name, getattr(dvc_rwlock, name))
+    tolerate_lost_claims()
+
+
+def claimed_by(pid: int, folder: Path, command: str = "dvc repro x") -> None:
+    (folder / "rwlock").write_text(json.dumps({"write": {"/b": {"pid": pid, "cmd": command}}}))
+
+
+def is_busy(folder: Path) -> bool:
+    try:
+        with dvc_rwlock.rwlock(str(folder), localfs, "mine", [], ["/b"], False):
+            return False
+    except LockError:
+        return True
+
+
+@pytest.mark.usefixtures("patched")
+def test_only_a_living_process_that_can_be_dvc_holds_files(tmp_path: Path) -> None:
+    python = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    other = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    try:
+        claimed_by(python.pid, tmp_path)
+        assert is_busy(tmp_path)
+        claimed_by(other.pid, tmp_path)
+        assert not is_busy(tmp_path)
+        python.kill()
+        os.waitid(os.P_PID, python.pid, os.WEXITED | os.WNOWAIT)  # ended, and nobody has looked
+        claimed_by(python.pid, tmp_path)
+        assert not is_busy(tmp_path)
+    finally:
+        for process in (python, other):
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.usefixtures("patched")
+def test_an_attempt_waits_for_the_end_of_the_one_before(tmp_path: Path) -> None:
+    before = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1.5)"])
+    claimed_by(before.pid, tmp_path, "dvc repro mine")
+    await_earlier_attempt(tmp_path, "dvc repro another")
+    assert before.poll() is None and is_busy(tmp_path)
+    claimed_by(before.pid, tmp_path, "dvc repro mine")
+    await_earlier_attempt(tmp_path, "dvc repro mine")
+    assert before.wait() == 0 and not is_busy(tmp_path)

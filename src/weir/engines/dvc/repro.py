@@ -42,7 +42,7 @@ def run(words: list[str]) -> int:
     from dvc.cli import main
     from dvc.dvcfile import Lockfile
 
-    from weir.engines.dvc.claims import tolerate_lost_claims
+    from weir.engines.dvc.claims import await_earlier_attempt, tolerate_lost_claims
     from weir.engines.dvc.run_cache import restore_from_remote
 
     whole = Lockfile.dump_stages
@@ -56,6 +56,7 @@ def run(words: list[str]) -> int:
     restore_from_remote()
     tolerate_lost_claims()
     sys.argv = ["dvc", *words]
+    await_earlier_attempt(Path(".dvc/tmp"), " ".join(sys.argv))
     return main(words)
 
 
