@@ -12,13 +12,17 @@ from importlib import import_module
 from pathlib import Path
 
 from weir.errors import WeirError
+from weir.signals import TRY_AGAIN, Stopped, stop_on_signals
 from weir.stage_table import STAGES
 from weir.tasks import TASKS
 from weir.tasks.command import commands as task_commands
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command line; returns the exit code: 0, 1 (our fault) or 2 (the user's)."""
+    """Run a command line; returns the exit code.
+
+    That is 0, 1 (our fault), 2 (the user's), 75 (stopped by a signal) or 130 (by Ctrl-C).
+    """
     if arguments is None and (code := _run_warm(sys.argv[1:])) is not None:
         return code
     options = _parser().parse_args(arguments)
@@ -26,7 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
         # Numba, which scanpy loads, sets OpenMP's threads to all cores, for torch as well.
         os.environ.setdefault("NUMBA_NUM_THREADS", threads)
     try:
-        return import_module(f"weir.commands.{options.module}").run(options) or 0
+        with stop_on_signals():
+            return import_module(f"weir.commands.{options.module}").run(options) or 0
+    except Stopped as error:
+        return _fail(
+            f"{error}: stopped, and nothing was kept; run it again", TRY_AGAIN, options.debug
+        )
     except WeirError as error:
         return _fail(str(error), error.exit_code, options.debug)
     except KeyboardInterrupt:

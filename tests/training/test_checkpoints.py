@@ -14,6 +14,7 @@ import training_toy
 from torch import Tensor
 
 from weir.errors import UserError, WeirError
+from weir.signals import Interrupted
 from weir.training import checkpoints
 from weir.training.checkpoints import (
     DamagedCheckpoint,
@@ -22,7 +23,6 @@ from weir.training.checkpoints import (
     read_record,
     write_checkpoint,
 )
-from weir.training.signals import Interrupted
 
 TENSORS = {
     "scalar": torch.tensor(0.1),

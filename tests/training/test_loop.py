@@ -16,12 +16,12 @@ from training_toy import Batch, Poisoned, differences, points, regression, run
 
 from weir.errors import UserError
 from weir.settings.training import Training
+from weir.signals import Interrupted
 from weir.training import loop
 from weir.training.checkpoints import checkpoint_file, read_checkpoint
 from weir.training.loop import train
 from weir.training.optimizer import build_optimizer, learning_rate_factor
 from weir.training.order import Order
-from weir.training.signals import Interrupted
 from weir.training.stepper import NonFinite
 
 

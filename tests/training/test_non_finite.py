@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from training_toy import Batch, Poisoned, differences, points, regression, run
 
 from weir.settings.training import Training
+from weir.signals import Interrupted
 from weir.training import stepper as stepper_module
 from weir.training.checkpoints import checkpoint_file, read_checkpoint
 from weir.training.loop import train
 from weir.training.order import Order
-from weir.training.signals import Interrupted
 from weir.training.stepper import NonFinite
 
 

@@ -23,13 +23,13 @@ from torch import Tensor
 from weir.errors import UserError
 from weir.progress import Progress
 from weir.settings.training import Training
+from weir.signals import Interrupted, StopSignals
 from weir.training.checkpoints import Kind, checkpoint_file
 from weir.training.devices import deterministic, open_fabric
 from weir.training.distributed import PeerLost, is_parting
 from weir.training.objective import DataSet, Objective
 from weir.training.order import mix, seed_draws
 from weir.training.resume import Store
-from weir.training.signals import Interrupted, StopSignals
 from weir.training.state import Means, TrainingProgress, weights
 from weir.training.stepper import FailedStep, NonFinite, Stepper, listing
 from weir.training.validation import Abandoned, validate

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from weir.artifacts.model_folder import save_model
 from weir.metrics.classification import auprc, auroc
+from weir.signals import Interrupted
 from weir.stages.restore import restore
 from weir.tasks.clinical.representation.decoder import set_nll
 from weir.tasks.clinical.representation.seqsetvae import code_counts
@@ -30,7 +31,6 @@ from weir.tasks.clinical.representation.stage1 import (
 )
 from weir.tasks.clinical.settings.models import ClinicalStage1, Prior
 from weir.training.loop import train
-from weir.training.signals import Interrupted
 from weir.training.stepper import Stepper
 
 
