@@ -106,9 +106,10 @@ class Report(Config):
     evaluate: list[NodeName] | Literal["all"] = Field(
         "all", description="Evaluations to show, or `all`."
     )
-    scores: str | None = Field(
-        None, description="Also write the scores to docs/scores/<this>-<dataset>.json."
+    scores: NodeName | None = Field(
+        None,
+        description="`weir scores update` writes the scores to docs/scores/<this>-<dataset>.json.",
     )
-    preset: str | None = Field(
+    preset: NodeName | None = Field(
         None, description="Preset that the page's commands name; null takes `scores`."
     )
