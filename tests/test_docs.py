@@ -291,7 +291,7 @@ def shown(metrics: dict[str, dict[str, float]], metric: str, places: int) -> str
 
 
 @pytest.mark.parametrize(("document", "preset"), QUOTED)
-def test_documents_quote_the_scores_that_the_report_wrote(document: str, preset: str) -> None:
+def test_documents_quote_the_scores_on_file(document: str, preset: str) -> None:
     scores = json.loads((ROOT / f"docs/scores/{preset}.json").read_text())
     models = {model["name"]: model["metrics"] for model in scores["models"]}
     calls = {model["name"]: str(model["nfe"]) for model in scores["models"]}
