@@ -89,8 +89,8 @@ def plan_files(params: Params, layout: Layout) -> dict[Path, str]:
     """The files that are compiled from params.yaml, and their text."""
     plan = compile_plan(params, layout)
     return {
-        layout.ignore: _ignore(layout, plan["runs"]["evaluate"]),
         layout.plan: json.dumps(plan, indent=1, sort_keys=True) + "\n",
+        layout.ignore: _ignore(layout, plan["runs"]["evaluate"]),
     }
 
 
@@ -99,17 +99,21 @@ END = "# End of the list."
 
 
 def _ignore(layout: Layout, evaluations: Iterable[str]) -> str:
-    """The text of .dvcignore with the list of evaluations brought up to date."""
+    """The text of .dvcignore with the list of evaluations brought up to date.
+
+    It comes first: a line that lets an evaluation be seen lets all be seen that lies in it, but for
+    what a later line hides.
+    """
     try:
-        before, begin, rest = layout.ignore.read_text(encoding="utf-8").partition(f"{BEGIN}\n")
+        text = layout.ignore.read_text(encoding="utf-8")
     except FileNotFoundError:
-        before, begin, rest = "", "", ""
-    after = rest.partition(f"{END}\n")[2]
-    if not begin and before:
-        before = f"{before.rstrip()}\n\n"
+        text = ""
+    before, begin, rest = text.partition(f"{BEGIN}\n")
+    own = before + rest.partition(f"{END}\n")[2] if begin else text
     folder = layout.results("evaluate")
     lines = [BEGIN, f"/{folder}/*", *(f"!/{folder}/{run}" for run in sorted(evaluations)), END]
-    return before + "".join(f"{line}\n" for line in lines) + after
+    parts = ["".join(f"{line}\n" for line in lines), own.lstrip("\n")]
+    return "\n".join(part for part in parts if part)
 
 
 def write_plan(params: Params, layout: Layout) -> bool:

@@ -16,9 +16,8 @@ import io
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,9 +69,7 @@ def ask_dvc(
     for attempt in range(LOCK_ATTEMPTS):
         try:
             with Repo(str(root), fs=_as_planned(files) if files else None) as repo:
-                stages = _judge(repo, root)
-            if files:
-                stages.stages[PLAN] = replace(stages.stages[PLAN], stale="")
+                stages = _judge(repo, root, done={PLAN} if files else ())
             if stages.stages[PLAN].stale:
                 with Repo(str(root)) as repo, _quiet():
                     repo.reproduce([PLAN], single_item=True)
@@ -125,7 +122,8 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _judge(repo: Repo, root: Path) -> Stages:
+def _judge(repo: Repo, root: Path, done: Collection[str] = ()) -> Stages:
+    """Every stage with DVC's verdict, but for those that count as done."""
     from dvc.dvcfile import load_file
     from dvc.repo import lock_repo
     from dvc.utils.serialize import load_path
@@ -142,6 +140,7 @@ def _judge(repo: Repo, root: Path) -> Stages:
         stale = {
             stage.name: reason
             for stage in found
+            if stage.name not in done
             if (reason := "busy" if stage.name in busy else _stale(stage, parameters, hashes))
         }
         return resolve(found, dvcfile.contents["stages"], parameters, stale, root)
