@@ -52,6 +52,7 @@ ELSEWHERE = {
     "weir risk results/stage2/ward-head-s0 data/raw/ward --times "
     "data/raw/ward/tasks/in_hospital_mortality/held_out/0.parquet --output risks.parquet": AFTER,
     "weir synthesise results/distill/ward-onestep-s0 --records 500 --output synthetic": AFTER,
+    "weir scores update": AFTER,
     "make lint": CHECKED,
     "lint-imports": "`make lint` runs it",
     "weir predict results/distill/cells-onestep-s0 --perturb A=3+B=5 --cells new.h5ad "

@@ -44,6 +44,8 @@ def leftovers(root: Path, stages: Collection[str], outputs: Collection[str]) -> 
     lock = root / "dvc.lock"
     recorded = (load_yaml(str(lock)).get("stages") or {}) if lock.exists() else {}
     gone = tuple(name for name in recorded if name not in stages)
+    if not (root / ".dvc").is_dir():
+        return Leftovers(gone, ())
     with Repo(str(root)) as repo:
         cache = Path(repo.cache.local.path)
         runs = Path(repo.stage_cache.cache_dir)
@@ -106,6 +108,9 @@ def at_rest(root: Path) -> Iterator[None]:
 
     from weir.engines.dvc.verdict import is_busy
 
+    if not (root / ".dvc").is_dir():
+        yield
+        return
     advice = "wait until it ends; if there is none, `weir doctor` says what to do"
     with Repo(str(root)) as repo:
         try:
