@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,13 @@ def test_what_the_page_loads_completes_it(tmp_path: Path) -> None:
         tag = page[page.rindex("<", 0, opening) + 1 : opening].split()[0]
         start, end = page.index(">", opening) + 1, page.index(f"</{tag}>", opening)
         assert part in whole and page[start:end] != part
+
+
+def test_the_page_is_well_nested_with_and_without(tmp_path: Path) -> None:
+    for page in written(evaluated(tmp_path), commit="3f2a9c1d7be0")[:2]:
+        assert "<!--" not in page
+        for tag in ("div", "span", "section", "table", "td", "p"):
+            assert len(re.findall(rf"<{tag}[ >]", page)) == page.count(f"</{tag}>"), tag
 
 
 def test_a_report_ignores_what_no_node_names(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ SHARED: dict[str, type[Config]] = {
 
 
 class Report(Config):
-    """One self-contained HTML page."""
+    """One HTML page."""
 
     title: str = Field("Weir report", description="Title of the page.")
     evaluate: list[NodeName] | Literal["all"] = Field(
