@@ -52,6 +52,7 @@ ELSEWHERE = {
     "weir risk results/stage2/ward-head-s0 data/raw/ward --times "
     "data/raw/ward/tasks/in_hospital_mortality/held_out/0.parquet --output risks.parquet": AFTER,
     "weir synthesise results/distill/ward-onestep-s0 --records 500 --output synthetic": AFTER,
+    "weir scores update": AFTER,
     "make lint": CHECKED,
     "lint-imports": "`make lint` runs it",
     "weir predict results/distill/cells-onestep-s0 --perturb A=3+B=5 --cells new.h5ad "
@@ -291,7 +292,7 @@ def shown(metrics: dict[str, dict[str, float]], metric: str, places: int) -> str
 
 
 @pytest.mark.parametrize(("document", "preset"), QUOTED)
-def test_documents_quote_the_scores_that_the_report_wrote(document: str, preset: str) -> None:
+def test_documents_quote_the_scores_on_file(document: str, preset: str) -> None:
     scores = json.loads((ROOT / f"docs/scores/{preset}.json").read_text())
     models = {model["name"]: model["metrics"] for model in scores["models"]}
     calls = {model["name"]: str(model["nfe"]) for model in scores["models"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from weir.errors import UserError
-from weir.files import whole_output, write_atomically
+from weir.files import remove, whole_output, write_atomically
 
 
 def test_a_finished_folder_takes_its_place(tmp_path: Path) -> None:
@@ -90,3 +91,60 @@ def test_a_text_file_is_never_seen_in_part(tmp_path: Path, monkeypatch: pytest.M
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert [item.name for item in tmp_path.iterdir()] == ["a.json"]
+
+
+KILLED = """
+import os, pathlib, shutil, signal, sys
+from weir import files
+
+moment, calls, path = int(sys.argv[2]), 0, pathlib.Path(sys.argv[1])
+
+def watched(call):
+    def step(*arguments, **options):
+        global calls
+        calls += 1
+        if calls == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*arguments, **options)
+    return step
+
+for owner, name in ((os, "rename"), (os, "replace"), (os, "unlink"), (os, "rmdir"), (os, "mkdir")):
+    setattr(owner, name, watched(getattr(owner, name)))
+with files.whole_output(path) as folder:
+    for name in ("a", "b", "c"):
+        (folder / name).write_text("new")
+"""
+
+
+@pytest.mark.parametrize("moment", range(1, 13))
+def test_an_output_that_is_replaced_is_whole_or_absent(tmp_path: Path, moment: int) -> None:
+    """A process that is killed at each step of replacing a folder of three files."""
+    target = tmp_path / "results"
+    target.mkdir()
+    for name in ("a", "b", "c"):
+        (target / name).write_text("old")
+    subprocess.run([sys.executable, "-c", KILLED, str(target), str(moment)], check=False)
+
+    def found() -> set[str] | None:
+        if not target.exists():
+            return None
+        assert {path.name for path in target.iterdir()} == {"a", "b", "c"}
+        return {path.read_text() for path in target.iterdir()}
+
+    before = found()
+    assert before in (None, {"old"}, {"new"})
+    with pytest.raises(RuntimeError), whole_output(target):
+        assert found() == (before or {"old"}), "what had just been moved aside is back"
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_what_is_removed_is_whole_or_absent(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/file").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    remove(tmp_path / "link")
+    assert (tmp_path / "a/file").exists() and not os.path.lexists(tmp_path / "link")
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # killed here
+    remove(tmp_path / "a")
+    assert not (tmp_path / "a").exists()

@@ -134,6 +134,20 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--task", default=TASKS[0], help=f"kind of data (default: {TASKS[0]})")
     command.add_argument("--write", action="store_true", help="append the node to params.yaml")
 
+    scores = commands.add_parser("scores", help="the scores in docs/scores").add_subparsers(
+        metavar="action", required=True
+    )
+    command = add(
+        "update",
+        "scores",
+        "write docs/scores from the results, as reports with `scores` ask",
+        scores,
+    )
+    command.add_argument("--check", action="store_true", help="only fail if the results differ")
+
+    command = add("clean", "clean", "list what no node of params.yaml names, or remove it")
+    command.add_argument("--remove", action="store_true", help="remove what is listed")
+
     for task in TASKS:
         for own in task_commands(task):
             command = add(own.name, "of_task", own.help)

@@ -1,12 +1,13 @@
 """Files that are whole or absent, written beside their place and then renamed, and their digests.
 
-By its SHA-256 raw data is checked, and of it fingerprints are made.
+By its SHA-256 raw data is checked; of it fingerprints are made, and provenance is found by it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import stat
@@ -14,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from weir.errors import UserError
 
@@ -22,6 +24,30 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+UNHASHED = (".snakemake_timestamp",)
+"""Files in an artifact that are no part of it."""
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value; the order of keys does not matter."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def folder_digest(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of all files below a folder."""
+    if path.is_file():
+        return file_digest(path)
+    files = (file for file in sorted(path.rglob("*")) if file.is_file())
+    return digest(
+        [
+            (file.relative_to(path).as_posix(), file_digest(file))
+            for file in files
+            if file.name not in UNHASHED
+        ]
+    )
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -48,7 +74,9 @@ def write_atomically(path: Path, text: str) -> None:
 def whole_output(path: Path, file: str | None = None) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place if the block succeeds.
 
-    Folders left by processes that were killed while they wrote this output are removed.
+    Killed at any moment, it leaves at `path` the old output, the new one or nothing, never a part.
+    Folders left by processes that were killed while they wrote this output are removed; an old
+    output that one had just moved aside is put back.
 
     Args:
         file: where the output is a single file, its name in the temporary folder.
@@ -70,14 +98,65 @@ def whole_output(path: Path, file: str | None = None) -> Iterator[Path]:
         _lock(lock)
         os.chmod(temporary, 0o777 & ~_umask())
         yield temporary
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-        os.replace(temporary / file if file else temporary, path)
+        _replace(temporary / file if file else temporary, path)
     finally:
         os.close(lock)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, of which a kill leaves nothing under its name but the whole."""
+    if not _is_folder(path):
+        path.unlink(missing_ok=True)
+        return
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name.lstrip('.')}.part-"))
+    os.rename(path, aside / "removed")
+    shutil.rmtree(aside)
+
+
+def is_being_written(folder: Path) -> bool:
+    """Whether a living process holds the lock of a temporary folder."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return not _lock(handle)
+    finally:
+        os.close(handle)
+
+
+ASIDE = ".part-old-"
+"""In the name of a folder that holds an old output while the new one takes its place."""
+
+
+def _replace(new: Path, path: Path) -> None:
+    """Move `new` to `path`; what lies there is renamed aside first and deleted last.
+
+    A file takes the place of a file in one step. A folder cannot, and to delete the old one takes
+    time in which a kill would leave half of it.
+    """
+    if not os.path.lexists(path) or (new.is_file() and not _is_folder(path)):
+        os.replace(new, path)
+        return
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}{ASIDE}"))
+    handle = os.open(aside, os.O_RDONLY)
+    try:
+        _lock(handle)
+        os.rename(path, aside / path.name)
+        try:
+            os.rename(new, path)
+        except OSError:
+            os.rename(aside / path.name, path)
+            raise
+    finally:
+        os.close(handle)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder itself, not a link to one."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def _remove_abandoned(path: Path) -> None:
@@ -86,6 +165,9 @@ def _remove_abandoned(path: Path) -> None:
         handle = os.open(folder, os.O_RDONLY)
         try:
             if _lock(handle):
+                old = folder / path.name
+                if ASIDE in folder.name and os.path.lexists(old) and not os.path.lexists(path):
+                    os.rename(old, path)
                 shutil.rmtree(folder, ignore_errors=True)
         finally:
             os.close(handle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from weir.artifacts.evaluation import (
     KEYS,
+    TIMES,
     Cost,
     Definition,
     Evaluation,
@@ -45,7 +47,8 @@ EVALUATION = Evaluation.of(
 
 def test_an_evaluation_comes_back(tmp_path: Path) -> None:
     save_evaluation(tmp_path, EVALUATION, SCORED)
-    found = load_evaluation(tmp_path / "details")
+    found = load_evaluation(tmp_path / "details", EVALUATION.times())
+    assert (found.latency_ms, found.seconds) == (1.5, 2.0)
     assert found.document() == EVALUATION.document()
     assert found.tables["pit"]["bin"].tolist() == [0]
     assert found.definitions == SCORED.definitions and found.families == SCORED.families
@@ -53,8 +56,16 @@ def test_an_evaluation_comes_back(tmp_path: Path) -> None:
     assert load_evaluation(tmp_path / "details").document() == found.document()
 
 
+def test_without_its_times_they_are_missing(tmp_path: Path) -> None:
+    save_evaluation(tmp_path, EVALUATION, SCORED)
+    found = load_evaluation(tmp_path / "details")
+    assert math.isnan(found.latency_ms) and math.isnan(found.families["Risk"].seconds)
+    assert found.metrics == EVALUATION.metrics
+
+
 def test_every_key_is_described() -> None:
-    assert {key.name for key in KEYS} == set(EVALUATION.document()) | {"provenance"}
+    assert {key.name for key in KEYS} == set(EVALUATION.document())
+    assert {key.name for key in TIMES} == set(EVALUATION.times())
     assert all(key.meaning for key in KEYS)
 
 

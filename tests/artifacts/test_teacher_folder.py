@@ -46,6 +46,22 @@ def write(folder: Path, knots: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     return output, inner
 
 
+def test_killed_while_it_moves_its_arrays_it_begins_again(tmp_path: Path, monkeypatch) -> None:
+    moved: list[Path] = []
+
+    def rename(path: Path, target: Path) -> None:
+        if moved:
+            raise KeyboardInterrupt
+        moved.append(target)
+        path.replace(target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path)
+    monkeypatch.undo()
+    assert moved and TeacherWriter(tmp_path / "checkpoints", 3, 2, 1, (4, 5)).done == 0
+
+
 @pytest.mark.parametrize("knots", [0, 1])
 def test_a_teacher_folder_comes_back(tmp_path: Path, knots: int) -> None:
     output, inner = write(tmp_path, knots)

@@ -75,13 +75,44 @@ def test_a_changed_graph_is_noticed_and_a_changed_value_is_not(weir, repository:
     assert "out of step" in outcome.err and "`weir plan`" in outcome.err
 
 
-def test_plan_removes_evaluations_that_no_node_asks_for(weir, repository: Path) -> None:
+def test_plan_removes_nothing_and_hides_from_reports_what_no_node_names(weir, repository) -> None:
     gone = repository / "results" / "evaluate" / "old-s0"
     gone.mkdir(parents=True)
-    kept = repository / "results" / "evaluate" / "river-naive"
-    kept.mkdir()
-    assert "removed results/evaluate/old-s0" in weir("plan").out
-    assert kept.exists() and not gone.exists()
+    (repository / ".dvcignore").write_text("logs\n")
+    assert weir("plan").code == 0
+    assert gone.exists()
+    lines = (repository / ".dvcignore").read_text().splitlines()
+    assert lines[-1] == "logs" and "/results/evaluate/*" in lines
+    assert "!/results/evaluate/river-naive" in lines
+    assert "!/results/evaluate/old-s0" not in lines
+    assert weir("plan").out == "workflow/plan.json: up to date\n"
+    (repository / ".dvcignore").write_text("logs\n")
+    assert ".dvcignore: out of step" in weir("plan", "--check").err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plan"],
+        ["data", "add", "series.csv", "--name", "mine", "--write"],
+        ["params", "use", "kang", "--force"],
+        ["stage2", "other-flow"],
+        ["report", "other"],
+        ["clean", "--remove"],
+    ],
+)
+def test_another_file_of_settings_leaves_the_plan_alone(weir, repository: Path, words) -> None:
+    weir("plan")
+    plan, ignore = repository / "workflow/plan.json", repository / ".dvcignore"
+    before = plan.read_text(), ignore.read_text()
+    other = repository / "other.yaml"
+    text = (repository / "params.yaml").read_text()
+    other.write_text(text.replace("river", "other").replace("\n  index:", "\n  other:"))
+    rows = "".join(f"2020-01-01 {hour:02}:00,{hour}\n" for hour in range(24)) * 1
+    (repository / "series.csv").write_text(f"date,x\n{rows}")
+    outcome = weir(*words, "--params", str(other))
+    assert (plan.read_text(), ignore.read_text()) == before, outcome
+    assert outcome.code in (0, 2) and "Traceback" not in outcome.err
 
 
 def test_our_own_fault_is_code_1_and_debug_shows_where(weir, monkeypatch) -> None:

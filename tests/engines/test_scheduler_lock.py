@@ -63,3 +63,15 @@ def test_who_only_asks_does_not_wait() -> None:
     assert head.schedules(["--profile", "slurm", "all"])
     assert not head.schedules(["--profile", "slurm", "-n"])
     assert not head.schedules(["--unlock"])
+
+
+@pytest.mark.parametrize(
+    "words", ["-np", "--dag=dot", "--summ", "--cores 2 -n", "--list-changes code", "--lt", "-D"]
+)
+def test_who_only_looks_is_known_however_it_is_written(words: str) -> None:
+    assert not head.schedules(words.split())
+
+
+@pytest.mark.parametrize("words", ["", "-j4", "--cores 2 all", "-F", "-R evaluate", "-p"])
+def test_who_runs_jobs_is_known_too(words: str) -> None:
+    assert head.schedules(words.split())

@@ -124,7 +124,8 @@ class Checkout:
         return found - {"all"}
 
     def stale(self) -> set[str]:
-        """Stages that `dvc status` names."""
+        """Stages that `dvc status` names, once the code is hashed: a dry run leaves that undone."""
+        self.dvc("repro", "--quiet", "plan")
         with contextlib.chdir(self.root), Repo() as repo:
             return set(repo.status())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -93,11 +94,71 @@ def test_an_edited_graph(checkout: Checkout) -> None:
     assert checkout.stale() == set()
 
     checkout.edit("params.yaml", new_node, "report:")
-    text = checkout.snakemake("-n")
-    assert "removed results/evaluate/again-s0" in text
     assert checkout.planned() == {"report@all"}
     assert checkout.executed_by_snakemake() == set(), "the first report is in the run-cache"
     assert checkout.stale() == set()
+    assert (checkout.root / "results/evaluate/again-s0/metrics.json").exists()
+    assert "evaluate@again-s0" in checkout.run("weir", "clean")
+    checkout.run("weir", "clean", "--remove")
+    assert not (checkout.root / "results/evaluate/again-s0").exists()
+    assert "again" not in (checkout.root / "dvc.lock").read_text()
+    assert "nothing is left over" in checkout.run("weir", "clean")
+    assert checkout.stale() == checkout.planned() == set()
+
+
+LOOKS = ("-n", "-np", "--dry-run", "--dag", "--rulegraph", "--summary", "--list-changes=code")
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_looking_changes_nothing(checkout: Checkout, edited: bool) -> None:
+    if edited:
+        checkout.edit("params.yaml", "  naive: {model", "  other: {model")
+        checkout.edit("src/weir/stages/report.py", "snakemake --cores all", "snakemake --cores 2")
+    never_recorded = checkout.root / "results/evaluate/mine/details/note.txt"
+    never_recorded.parent.mkdir(parents=True)
+    never_recorded.write_text("by hand")
+    before = _contents(checkout.root)
+    for option in LOOKS:
+        checkout.snakemake(option)
+    wanted = {"evaluate@other", "report@all"} if edited else set()
+    assert checkout.planned() == wanted
+    assert _contents(checkout.root) == before
+    checkout.run("weir", "clean")
+    checkout.run("weir", "plan", "--check", ok=not edited)
+    assert _contents(checkout.root) == before
+    assert checkout.executed_by_snakemake() == wanted
+    assert never_recorded.read_text() == "by hand"
+    assert "mine" not in (checkout.root / "results/report/all.html").read_text()
+
+
+def _contents(root: Path) -> dict[str, bytes]:
+    """All files but what the engines and Weir keep for themselves."""
+    own = (".snakemake", ".weir", ".dvc/tmp", ".snakemake_timestamp", "__pycache__")
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and not any(part in str(path.relative_to(root)) for part in own)
+    }
+
+
+def test_two_runs_from_nothing_are_recorded_alike(untouched: Checkout, tmp_path: Path) -> None:
+    """Whenever, wherever and at whatever commit: git is clean after a run, also of the page."""
+    other = untouched.copy(tmp_path / "elsewhere")
+    untouched.snakemake()
+    shutil.copy(untouched.root / "dvc.lock", other.root / "dvc.lock")
+    other.run("git", "add", "dvc.lock")
+    other.run("git", "commit", "--quiet", "--message=Recorded elsewhere")
+    assert other.executed_by_snakemake() == STAGES
+    assert other.run("git", "status", "--porcelain") == ""
+    records = [
+        {path.relative_to(checkout.root): path.read_text() for path in found}
+        for checkout in (untouched, other)
+        if (found := sorted((checkout.root / "results/provenance").rglob("*.js*")))
+    ]
+    assert list(records[0]) == list(records[1])
+    assert all(records[0][path] != records[1][path] for path in records[0])
+    page = (other.root / "results/report/all.html").read_text()
+    assert other.run("git", "rev-parse", "HEAD").strip() not in page
 
 
 def test_a_failure_is_shown_and_stops_only_what_depends_on_it(checkout: Checkout) -> None:

@@ -106,6 +106,8 @@ def test_a_dataset_is_fetched_once_and_preprocessed_for_each_fold(folded: Path) 
         "upstream": "results/stage2/flow-f2-s5",
     }
     assert plan["baseline"]["naive-f0"]["upstream"] == "data/processed/river-f0/schema.json"
+    shown = plan["report"]["index"].pop("evaluations")
+    assert shown == sorted(plan["evaluate"])
     assert plan["report"] == {"index": {"name": "index", "arguments": "index"}}
 
 

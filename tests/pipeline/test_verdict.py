@@ -135,7 +135,6 @@ CIRCUMSTANCES: dict[Callable[[Checkout], None], set[str]] = {
 def test_the_plan_is_what_dvc_says(checkout: Checkout, change: Callable) -> None:
     change(checkout)
     planned = checkout.planned()
-    # Asked afterwards, since stage `plan`, which hashes the code, has then run.
     assert checkout.stale() == CIRCUMSTANCES[change]
     assert planned == closure(CIRCUMSTANCES[change])
 

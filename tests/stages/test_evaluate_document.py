@@ -17,6 +17,7 @@ from weir.artifacts.evaluation import Cost, Definition, Scored
 from weir.artifacts.model_folder import ModelCard
 from weir.artifacts.stage_paths import StagePaths
 from weir.errors import UserError, WeirError
+from weir.files import folder_digest
 from weir.settings.nodes import Evaluate
 from weir.stages import evaluate
 from weir.tracking.tracker import NullTracker
@@ -58,6 +59,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / "out").mkdir()
         paths = StagePaths(key, tmp_path / "out", inputs)
         config = Evaluate(model="baseline/copula")
+        call.paths = paths
         evaluate.run(config, paths, NullTracker(), name="copula", task="cells", seed=5)
         return json.loads((tmp_path / "out/details/evaluation.json").read_text())
 
@@ -97,8 +99,6 @@ def test_what_a_task_found_is_written(stage, tmp_path: Path) -> None:
         "definitions": {"crps": one},
         "protocol": {"split": "test"},
         "nfe": 3,
-        "latency_ms": 1.5,
-        "seconds": 2.0,
         "quality_curve": [{"steps": 1, "nfe": None, "crps": 0.7}],
         "lineage": {
             **BASELINE.lineage(),
@@ -114,9 +114,32 @@ def test_what_a_task_found_is_written(stage, tmp_path: Path) -> None:
 
 
 def test_a_task_may_tell_the_kind_and_the_families(stage) -> None:
-    cost = {"protocol": {"split": "test"}, "nfe": 1, "latency_ms": 2.0, "seconds": 3.0}
-    document = stage("copula-s5", kind="head", families={"Risk": Cost(**cost)})
+    cost = {"protocol": {"split": "test"}, "nfe": 1}
+    times = {"latency_ms": 2.0, "seconds": 3.0}
+    document = stage("copula-s5", kind="head", families={"Risk": Cost(**cost, **times)})
     assert document["kind"] == "head" and document["families"] == {"Risk": cost}
+
+
+def test_the_same_scores_in_other_times_are_the_same_output(stage, tmp_path: Path) -> None:
+    points = [
+        [{"steps": 1, "nfe": 1, "crps": 0.7, "seconds": each, "latency_ms": 2 * each}]
+        for each in (1.0, 3.0)
+    ]
+    digests, times = [], []
+    for number, (each, curve) in enumerate(zip((1.0, 3.0), points, strict=True)):
+        cost = {"Risk": Cost({}, 1, each, each)}
+        stage("copula-s5", latency_ms=each, seconds=each, quality_curve=curve, families=cost)
+        digests.append(folder_digest(tmp_path / "out"))
+        times.append(stage.paths.times)
+        (tmp_path / "out").rename(tmp_path / f"out-{number}")
+    assert digests[0] == digests[1]
+    for each, found in zip((1.0, 3.0), times, strict=True):
+        assert found == {
+            "latency_ms": each,
+            "seconds": each,
+            "quality_curve": [{"seconds": each, "latency_ms": 2 * each}],
+            "families": {"Risk": {"latency_ms": each, "seconds": each}},
+        }
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
-"""Digests and upstream runs are read from what DVC and the stages left."""
+"""Digests are read from what DVC left."""
 
-import json
 from pathlib import Path
 
-from weir.tracking.lineage import dvc_digests, upstream_runs
+from weir.tracking.lineage import dvc_digests
 
 LOCK = """schema: '2.0'
 stages:
@@ -44,13 +43,3 @@ def test_digests_of_outputs_are_found(tmp_path: Path) -> None:
 
 def test_without_a_lock_file_there_are_none(tmp_path: Path) -> None:
     assert dvc_digests(tmp_path, [tmp_path / "data"]) == {}
-
-
-def test_runs_upstream_are_read_from_provenance(tmp_path: Path) -> None:
-    for name, record in (("tracked", {"mlflow_run_id": "r1"}), ("untracked", {})):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "provenance.json").write_text(json.dumps(record))
-    roles = {"upstream": "tracked", "teacher": "untracked", "data": "absent"}
-    assert upstream_runs({role: tmp_path / name for role, name in roles.items()}) == {
-        "upstream": "r1"
-    }

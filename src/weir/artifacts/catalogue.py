@@ -5,7 +5,7 @@ Nothing but the document imports this, so that an edited word reruns no stage.
 
 from __future__ import annotations
 
-from weir.artifacts import evaluation, raw_folder, teacher_folder
+from weir.artifacts import evaluation, provenance, raw_folder, teacher_folder
 from weir.artifacts.description import Artifact, Field, File, fields_of
 from weir.artifacts.model_folder import ModelCard
 from weir.artifacts.schema_file import SCHEMA
@@ -82,7 +82,29 @@ EVALUATION = Artifact(
     ),
 )
 
-BEFORE, AFTER = (RAW,), (MODEL, TEACHER, EVALUATION)
+PROVENANCE = Artifact(
+    title="Provenance",
+    place="results/provenance/<stage>/<run>",
+    meaning=(
+        "Written by every stage after `preprocess`, read by `report` and `weir scores`: what is "
+        "true of a run and no part of its result. DVC does not store it; a clone has none."
+    ),
+    module="weir.artifacts.provenance",
+    files=(
+        File(
+            "<digest>.json",
+            "the record of the output of that digest (SHA-256, 16 digits)",
+            provenance.KEYS,
+        ),
+        File(
+            "<digest>.json: times",
+            "of an evaluation, what was measured",
+            evaluation.TIMES,
+        ),
+    ),
+)
+
+BEFORE, AFTER = (RAW,), (MODEL, TEACHER, EVALUATION, PROVENANCE)
 """Artifacts above and below the processed folders, which are each task's own."""
 
 

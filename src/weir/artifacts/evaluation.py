@@ -2,7 +2,8 @@
 
 A folder `results/evaluate/<run>/` holds `metrics.json`, `curve.csv` and `details` with
 `evaluation.json` and small tables (`*.parquet`). The document is the same for every task; which
-tables lie beside it is the task's affair, and only its own figures look into them.
+tables lie beside it is the task's affair, and only its own figures look into them. Times that were
+measured are no part of it: they go into the run's provenance, and come back when it is read.
 """
 
 from __future__ import annotations
@@ -58,25 +59,31 @@ KEYS = (
     ),
     Field("protocol", "mapping", "what was scored, and how", False),
     Field("nfe", "whole number or null", "network calls for a sample, null if unknown", False),
-    Field("latency_ms", "number or null", "time of one item with all its samples", False),
-    Field("seconds", "number or null", "time of the whole split", False),
     Field(
         "quality_curve",
         "list",
-        "points of quality against cost: `steps`, `nfe`, `seconds`, `latency_ms`, some metrics",
+        "points of quality against cost: `steps`, `nfe`, some metrics",
         False,
     ),
     Field(
         "families",
         "mapping",
-        "`protocol`, `nfe`, `latency_ms` and `seconds` of each thing that a model was scored for; "
-        "absent where there is one",
+        "`protocol` and `nfe` of each thing that a model was scored for; absent where there is one",
         False,
     ),
     Field("lineage", "mapping", "settings of the node and of all above it, by section", False),
-    Field("provenance", "mapping", "where it was made; added by whoever reads it", False),
 )
 """Keys of `evaluation.json`."""
+
+TIMES = (
+    Field("latency_ms", "number or null", "time of one item with all its samples", False),
+    Field("seconds", "number or null", "time of the whole split", False),
+    Field("quality_curve", "list", "the same two of each point, in the same order", False),
+    Field("families", "mapping", "the same two of each", False),
+)
+"""Keys of `times` in an evaluation's provenance."""
+
+MEASURED = ("latency_ms", "seconds")
 
 
 @dataclass(frozen=True)
@@ -224,17 +231,21 @@ class Evaluation:
         found: dict[str, Any] = {key.name: getattr(self, key.name) for key in KEYS}
         found["metrics"] = dict(self.metrics)
         found["definitions"] = {name: one.document() for name, one in self.definitions.items()}
-        found["quality_curve"] = [dict(point) for point in self.quality_curve]
-        found["families"] = {name: asdict(cost) for name, cost in self.families.items()}
-        for cost in (found, *found["families"].values()):
-            # A time that was not taken; NaN from elsewhere stays, and is refused.
-            for key in ("latency_ms", "seconds"):
-                if cost[key] is MISSING:
-                    cost[key] = None
-        for key in ("families", "provenance"):
-            if not found[key]:
-                del found[key]
+        found["quality_curve"] = [_without_times(point) for point in self.quality_curve]
+        found["families"] = {
+            name: _without_times(asdict(cost)) for name, cost in self.families.items()
+        }
+        if not found["families"]:
+            del found["families"]
         return found
+
+    def times(self) -> dict[str, Any]:
+        """What was measured, for the run's provenance; null where a time was not taken."""
+        return {
+            **_times(vars(self)),
+            "quality_curve": [_times(point) for point in self.quality_curve],
+            "families": {name: _times(asdict(cost)) for name, cost in self.families.items()},
+        }
 
     def under(self, family: str) -> Evaluation:
         """The same with a family's own protocol and cost, for a model that does several things."""
@@ -276,8 +287,12 @@ def save_evaluation(output: Path, evaluation: Evaluation, scored: Scored) -> Non
     _write(output / METRICS, document["metrics"])
 
 
-def load_evaluation(folder: Path) -> Evaluation:
+def load_evaluation(folder: Path, times: Mapping[str, Any] | None = None) -> Evaluation:
     """Read `evaluation.json` and every `*.parquet` of a folder.
+
+    Args:
+        folder: `details` of a run.
+        times: that its provenance has; without them, times are missing.
 
     Raises:
         UserError: the document is absent or damaged, or a table is.
@@ -291,7 +306,7 @@ def load_evaluation(folder: Path) -> Evaluation:
         raise UserError(f"damaged evaluation: {path}: {error}; evaluate again") from None
     tables = {table.stem: _table(table) for table in sorted(folder.glob("*.parquet"))}
     try:
-        return parse_evaluation(document, tables, where=str(path))
+        return parse_evaluation(_timed(document, times or {}), tables, where=str(path))
     except WeirError as error:
         raise UserError(f"{error}; evaluate again") from None
 
@@ -303,12 +318,14 @@ def parse_evaluation(
 ) -> Evaluation:
     """Check a document and give its fields their types; a null number is a missing one.
 
+    It may have times, and provenance, among its keys.
+
     Raises:
         WeirError: a field is absent or has a value outside its choices.
     """
     if not isinstance(document, Mapping):
         raise WeirError(f"damaged evaluation: {where}: is no mapping")
-    for key in KEYS:
+    for key in {key.name: key for key in (*TIMES, *KEYS)}.values():
         if wrong := key.problem(document):
             raise WeirError(f"damaged evaluation: {where}: {wrong}")
     if document["kind"] not in KINDS:
@@ -353,6 +370,36 @@ def parse_evaluation(
         model=document.get("model") or "",
         headline=document.get("headline") or "",
     )
+
+
+def _times(values: Mapping[str, Any]) -> dict[str, float | None]:
+    """What was measured among some values; null where it is not a finite number."""
+    found = {key: values.get(key) for key in MEASURED}
+    return {
+        key: None if value is None or not math.isfinite(value) else value
+        for key, value in found.items()
+    }
+
+
+def _without_times(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in MEASURED}
+
+
+def _timed(document: Any, times: Mapping[str, Any]) -> Any:
+    """A document with the times of its provenance where these belong."""
+    if not isinstance(document, Mapping):
+        return document  # which the check says
+    found = {**document, **{key: times.get(key) for key in MEASURED}}
+    points, known = document.get("quality_curve"), times.get("quality_curve") or ()
+    if isinstance(points, list) and len(points) == len(known):
+        pairs = zip(points, known, strict=True)
+        found["quality_curve"] = [{**point, **time} for point, time in pairs]
+    families, known = document.get("families"), times.get("families") or {}
+    if isinstance(families, Mapping):
+        found["families"] = {
+            name: {**cost, **known.get(name, {})} for name, cost in families.items()
+        }
+    return found
 
 
 def _write(file: Path, content: Any) -> None:

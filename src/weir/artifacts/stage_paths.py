@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,9 @@ class StagePaths:
         inputs: upstream artifacts by role: `raw`, `data`, `upstream`, `teacher`, `evaluations`.
         checkpoints: folder of resumable checkpoints of exactly this run.
         root: the repository.
+        runs: what a report shows of the evaluations; others may lie beside them.
+        times: what the stage measures of what it makes; it goes into the run's provenance, not
+            into the output, which would never be the same twice.
     """
 
     key: str
@@ -23,3 +27,5 @@ class StagePaths:
     inputs: dict[str, Path] = field(default_factory=dict)
     checkpoints: Path = Path()
     root: Path = Path()
+    runs: tuple[str, ...] = ()
+    times: dict[str, Any] = field(default_factory=dict)

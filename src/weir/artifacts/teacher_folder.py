@@ -117,10 +117,11 @@ class TeacherWriter:
             raise WeirError(f"{output / CARD}: {len(card.times)} times for {self.knots} knots")
         text = json.dumps(asdict(card), indent=1, sort_keys=True)
         check_typed(TeacherCard, output / CARD, text)
+        # First: killed while the arrays move, it begins again rather than go on without them.
+        self.record.unlink()
         for array in list(self.arrays):
             del self.arrays[array]
             self.files[array].rename(output / array.file)
-        self.record.unlink()
         np.save(output / ITEMS.file, found)
         (output / CARD).write_text(text + "\n", encoding="utf-8")
 

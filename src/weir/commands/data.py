@@ -12,9 +12,8 @@ from ruamel.yaml import YAML
 from weir.errors import UserError
 from weir.files import write_atomically
 from weir.pipeline.layout import Layout, find_root
-from weir.pipeline.params.graph import load_params
 from weir.pipeline.params.yaml_file import read_yaml
-from weir.pipeline.plan import write_plan
+from weir.pipeline.plan import plan_of
 from weir.tasks import TASKS, has_part, part
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 def run(options: argparse.Namespace) -> None:
     """Print the node that describes a file, or add it to params.yaml."""
     layout = Layout(find_root())
-    current = options.params or layout.root / "params.yaml"
+    current = options.params or layout.params
     if options.task not in TASKS:
         raise UserError(f"--task {options.task}: no such task; known: {', '.join(TASKS)}")
     if not has_part(options.task, "preprocessing.describe"):
@@ -46,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     before = current.read_text(encoding="utf-8")
     write_atomically(current, insert(before, block))
     try:
-        write_plan(load_params(current), layout)
+        plan_of(current, layout)
     except UserError:
         write_atomically(current, before)
         raise

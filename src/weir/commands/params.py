@@ -11,7 +11,7 @@ from weir.files import write_atomically
 from weir.pipeline.layout import Layout, find_root
 from weir.pipeline.params.graph import load_params
 from weir.pipeline.params.yaml_file import read_yaml
-from weir.pipeline.plan import write_plan
+from weir.pipeline.plan import plan_of
 from weir.pipeline.runs import runs
 from weir.settings.base import flatten
 from weir.stage_table import SECTIONS
@@ -20,7 +20,7 @@ from weir.stage_table import SECTIONS
 def run(options: argparse.Namespace) -> None:
     """Dispatch to the action of the command line."""
     layout = Layout(find_root())
-    current = options.params or layout.root / "params.yaml"
+    current = options.params or layout.params
     match options.command:
         case "use":
             use(options.preset, current, layout, force=options.force)
@@ -68,7 +68,7 @@ def use(name: str, current: Path, layout: Layout, *, force: bool) -> None:
                 f"{current.name}: has uncommitted edits; commit them, or pass --force to lose them"
             )
     write_atomically(current, preset.read_text(encoding="utf-8"))
-    write_plan(load_params(current), layout)
+    plan_of(current, layout)
     print(f"{current.name} is now the preset {preset.stem}")
 
 

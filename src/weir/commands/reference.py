@@ -106,7 +106,8 @@ def artifacts() -> str:
         "Generated from the descriptions in `src/weir/artifacts` by `weir params schema`; a test "
         "keeps it in step.",
         "Each is checked when it is written and when it is read: what is damaged is one line that "
-        "names file and field. Beside each lies `provenance.json`.",
+        "names file and field. Nothing in them tells when and where they were made: that is the "
+        "provenance, at the end.",
     ]
     for artifact in (*BEFORE, *own, *AFTER):
         lines += ["", f"## {artifact.title}", "", f"`{artifact.place}`, `{artifact.module}`"]

@@ -7,11 +7,11 @@ import argparse
 from weir.engines.devices import run_together
 from weir.engines.memory import keep_freed_memory
 from weir.pipeline.layout import Layout, find_root
-from weir.pipeline.provenance import commit_of
+from weir.pipeline.provenance import commit_of, upstream_runs
 from weir.pipeline.runner import execute, prepare
 from weir.stage_table import STAGES
 from weir.tasks import part
-from weir.tracking.lineage import dvc_digests, upstream_runs
+from weir.tracking.lineage import dvc_digests
 from weir.tracking.run import open_stage
 
 
@@ -23,12 +23,12 @@ def run(options: argparse.Namespace) -> int:
     # What goes through data once is to stay small in memory.
     if not STAGES[options.command].of_data:
         keep_freed_memory()
-    params = options.params or layout.root / "params.yaml"
+    params = options.params or layout.params
     job = prepare(options.command, options.name, options.seed, layout, params, options.fold)
     digests = dvc_digests(layout.root, job.inputs.values())
     tags = {
         "fingerprint": job.fingerprint,
-        **{f"upstream.{role}": run for role, run in upstream_runs(job.inputs).items()},
+        **{f"upstream.{role}": run for role, run in upstream_runs(job, layout).items()},
         **{f"dvc.{path}": digest for path, digest in digests.items()},
     }
     with open_stage(

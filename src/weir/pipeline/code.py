@@ -27,10 +27,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from weir.files import write_atomically
+from weir.files import digest, write_atomically
 from weir.pipeline.closure import SETTINGS, Source
 from weir.pipeline.content import Target
-from weir.pipeline.fingerprint import digest
 from weir.pipeline.kind import other_words, sections_of
 from weir.pipeline.layout import Layout, find_root
 from weir.settings.base import Config
@@ -210,12 +209,17 @@ def defaults(model: type[Config]) -> list[Any]:
     return walk(model.model_json_schema(), ())
 
 
+def code_text(plan: str, layout: Layout) -> str:
+    """The hashes for the kinds in the text of a plan, as results/code.json has them."""
+    found = code_digests(kinds_of(json.loads(plan)), work=layout.work)
+    return json.dumps(found, indent=1, sort_keys=True) + "\n"
+
+
 def main() -> None:
     """Write the hashes for the kinds in plan.json to the file that the command line names."""
     layout = Layout(find_root())
-    plan = json.loads(layout.plan.read_text(encoding="utf-8"))
-    found = code_digests(kinds_of(plan), work=layout.work)
-    write_atomically(Path(sys.argv[1]), json.dumps(found, indent=1, sort_keys=True) + "\n")
+    text = code_text(layout.plan.read_text(encoding="utf-8"), layout)
+    write_atomically(Path(sys.argv[1]), text)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ class Job:
         dataset: name of the dataset node; empty for a report.
         fold: index of the held-out group; None where there are not several.
         kind: of the models that it works with; empty for a report.
+        shown: runs of evaluations that a report shows.
     """
 
     stage: str
@@ -32,6 +33,7 @@ class Job:
     input_digests: dict[str, str]
     fold: int | None = None
     kind: str = ""
+    shown: tuple[str, ...] = ()
 
     @property
     def section(self) -> str:

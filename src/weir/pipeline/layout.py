@@ -24,6 +24,28 @@ class Layout:
         return self.root / "workflow" / "plan.json"
 
     @property
+    def ignore(self) -> Path:
+        """What DVC does not see."""
+        return self.root / ".dvcignore"
+
+    @property
+    def params(self) -> Path:
+        """The settings of the repository."""
+        return self.root / "params.yaml"
+
+    def owns(self, params: Path) -> bool:
+        """Whether a file of settings is the repository's own, of which plan.json is compiled."""
+        return params.resolve() == self.params.resolve()
+
+    def refuse_other(self, params: Path | None) -> None:
+        """Raise a UserError if the command line names settings that are not the repository's."""
+        if params and not self.owns(params):
+            raise UserError(
+                f"--params {params}: this is done for params.yaml alone; `weir params use` makes "
+                "another file the current one"
+            )
+
+    @property
     def work(self) -> Path:
         """Checkpoints, spool and other things that are no results."""
         return self.root / ".weir"

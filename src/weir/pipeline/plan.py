@@ -3,35 +3,26 @@
 DVC's templates cannot look up a node of another section nor cross nodes with folds and seeds, so
 this is compiled into `workflow/plan.json`. Only the graph is in it (names, folds, seeds, upstream
 folders) with the kinds of models, no other setting: an edited value needs no new plan, an edited
-graph or kind does, and whatever reads params.yaml refreshes it.
+graph or kind does, and whatever runs something refreshes it.
+
+Reports depend on the folder of all evaluations. Those of nodes that are gone stay there until
+`weir clean` removes them, and so that DVC does not see them, `.dvcignore` names the others.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from weir.files import write_atomically
 from weir.pipeline.kind import kind_of
 from weir.pipeline.layout import Layout
-from weir.pipeline.params.graph import Node, Params
+from weir.pipeline.params.graph import Node, Params, load_params
 from weir.pipeline.runs import Run, run_key, runs
 from weir.stage_table import OF_RUNS, STAGES
 from weir.tasks import part
-
-
-def prune_evaluations(params: Params, layout: Layout) -> list[Path]:
-    """Remove evaluations of nodes that are gone: reports read the whole folder."""
-    folder = layout.root / layout.results("evaluate")
-    wanted = compile_plan(params, layout)["runs"]["evaluate"]
-    # What begins with a dot is being written by a running evaluation.
-    gone = [path for path in folder.glob("[!.]*") if path.is_dir() and path.name not in wanted]
-    for path in gone:
-        shutil.rmtree(path)
-    return [path.relative_to(layout.root) for path in gone]
 
 
 def compile_plan(params: Params, layout: Layout) -> dict[str, Any]:
@@ -54,6 +45,8 @@ def compile_plan(params: Params, layout: Layout) -> dict[str, Any]:
             dataset = params.nodes[f"datasets/{node.dataset}"]
             entry |= {"seed": run.seed, "dataset": run_key(dataset, run.fold, run.seed)}
             entry |= _upstream(run, every, layout)
+        if node.section == "report":
+            entry["evaluations"] = sorted(ref.partition("/")[2] for ref in run.upstream)
         if node.section == "evaluate":
             entry["plot"] = part(node.task, "settings.sections").PLOT
         plan["preprocess" if node.section == "datasets" else node.section][run.key] = entry
@@ -92,11 +85,56 @@ def _arguments(run: Run) -> str:
     return " ".join(words)
 
 
+def plan_files(params: Params, layout: Layout) -> dict[Path, str]:
+    """The files that are compiled from params.yaml, and their text."""
+    plan = compile_plan(params, layout)
+    return {
+        layout.plan: json.dumps(plan, indent=1, sort_keys=True) + "\n",
+        layout.ignore: _ignore(layout, plan["runs"]["evaluate"]),
+    }
+
+
+BEGIN = "# Evaluations: reports see those of workflow/plan.json, which `weir plan` lists here."
+END = "# End of the list."
+
+
+def _ignore(layout: Layout, evaluations: Iterable[str]) -> str:
+    """The text of .dvcignore with the list of evaluations brought up to date.
+
+    It comes first: a line that lets an evaluation be seen lets all be seen that lies in it, but for
+    what a later line hides.
+    """
+    try:
+        text = layout.ignore.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = ""
+    before, begin, rest = text.partition(f"{BEGIN}\n")
+    own = before + rest.partition(f"{END}\n")[2] if begin else text
+    folder = layout.results("evaluate")
+    lines = [BEGIN, f"/{folder}/*", *(f"!/{folder}/{run}" for run in sorted(evaluations)), END]
+    parts = ["".join(f"{line}\n" for line in lines), own.lstrip("\n")]
+    return "\n".join(part for part in parts if part)
+
+
 def write_plan(params: Params, layout: Layout) -> bool:
-    """Bring plan.json in step with params.yaml; returns whether it had to change."""
-    text = json.dumps(compile_plan(params, layout), indent=1, sort_keys=True) + "\n"
-    path = layout.plan
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return False
-    write_atomically(path, text)
-    return True
+    """Bring plan.json and .dvcignore in step with params.yaml; whether one had to change."""
+    changed = False
+    for path, text in plan_files(params, layout).items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_atomically(path, text)
+            changed = True
+    return changed
+
+
+def plan_of(params: Path, layout: Layout) -> dict[str, Any]:
+    """The plan of a file of settings, all of which is checked.
+
+    plan.json is brought in step if that file is the repository's own: it is of no other.
+
+    Raises:
+        UserError: the file is not valid.
+    """
+    loaded = load_params(params)
+    if layout.owns(params):
+        write_plan(loaded, layout)
+    return compile_plan(loaded, layout)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from weir.artifacts.provenance import read_record
+from weir.stage_table import OF_RUNS
 
 if TYPE_CHECKING:
     from weir.pipeline.job import Job
@@ -16,18 +19,29 @@ if TYPE_CHECKING:
 PACKAGES = ("weir", "torch", "lightning-fabric", "numpy", "pandas", "dvc", "snakemake", "mlflow")
 
 
-def provenance(job: Job, layout: Layout, seconds: float, run_id: str | None) -> dict[str, Any]:
-    """The record written beside a result; nothing in it changes what the result is."""
+def provenance(
+    job: Job, layout: Layout, seconds: float, times: Mapping[str, Any], run_id: str | None
+) -> dict[str, Any]:
+    """The record of a run; nothing in it changes what the result is.
+
+    Args:
+        job: the run.
+        layout: paths of the repository.
+        seconds: that the stage took.
+        times: that the stage measured of what it made.
+        run_id: of MLflow.
+    """
     commit, dirty = commit_of(layout)
     return {
         "stage": job.stage,
         "run": job.key,
         "fingerprint": job.fingerprint,
         "inputs": job.input_digests,
-        "upstream": list(_ancestors(job).values()),
+        "upstream": list(_ancestors(job, layout).values()),
         "commit": commit,
         "uncommitted_changes": dirty,
         "seconds": round(seconds, 1),
+        "times": dict(times),
         "mlflow_run_id": run_id,
         "hardware": hardware(),
         "versions": {"python": platform.python_version()}
@@ -35,18 +49,33 @@ def provenance(job: Job, layout: Layout, seconds: float, run_id: str | None) -> 
     }
 
 
-def _ancestors(job: Job) -> dict[str, dict[str, Any]]:
-    """Stage, run, fingerprint, seconds and MLflow run of every stage above, by stage and run."""
+KEPT = ("stage", "run", "fingerprint", "commit", "seconds", "mlflow_run_id")
+"""What a record says of each stage above."""
+
+
+def _ancestors(job: Job, layout: Layout) -> dict[str, dict[str, Any]]:
+    """What is known of every stage above, by stage and run; null where there is no record."""
     found: dict[str, dict[str, Any]] = {}
-    for folder in job.inputs.values():
-        try:
-            record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        except OSError:
-            continue  # data sets have none: the same data must have the same bytes
-        kept = ("stage", "run", "fingerprint", "commit", "seconds", "mlflow_run_id")
-        for item in (*record["upstream"], {key: record[key] for key in kept}):
+    for role, folder in job.inputs.items():
+        if folder.parent.name not in OF_RUNS:
+            continue  # a data set has none
+        record = read_record(layout.root, folder, job.input_digests[role])
+        if record is None:
+            record = dict.fromkeys(KEPT) | {"stage": folder.parent.name, "run": folder.name}
+        for item in (*record.get("upstream", ()), {key: record[key] for key in KEPT}):
             found[f"{item['stage']}@{item['run']}"] = item
     return found
+
+
+def upstream_runs(job: Job, layout: Layout) -> dict[str, str]:
+    """MLflow's id of the run that made each input, by role, where that is known."""
+    runs = {}
+    for role, folder in job.inputs.items():
+        if folder.parent.name in OF_RUNS:
+            record = read_record(layout.root, folder, job.input_digests[role]) or {}
+            if run := record.get("mlflow_run_id"):
+                runs[role] = run
+    return runs
 
 
 def commit_of(layout: Layout) -> tuple[str | None, bool]:

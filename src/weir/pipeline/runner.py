@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import tempfile
 import time
@@ -12,18 +13,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+from weir.artifacts.provenance import write_record
 from weir.artifacts.stage_paths import StagePaths
 from weir.errors import UserError
-from weir.files import whole_output
+from weir.files import folder_digest, whole_output
 from weir.pipeline.code import code_digest
-from weir.pipeline.fingerprint import fingerprint, folder_digest
+from weir.pipeline.fingerprint import fingerprint
 from weir.pipeline.job import Job
 from weir.pipeline.kind import agrees
 from weir.pipeline.layout import Layout
 from weir.pipeline.params.graph import load_params
 from weir.pipeline.params.problems import invalid
 from weir.pipeline.params.yaml_file import read_yaml, shown
-from weir.pipeline.plan import write_plan
+from weir.pipeline.plan import plan_of
 from weir.pipeline.provenance import provenance
 from weir.pipeline.unchanged import unchanged
 from weir.processes import is_main_process
@@ -44,7 +46,8 @@ def prepare(
 
     Only the node itself is read from params.yaml, and only the graph from plan.json, with the kinds
     of models below: what another node says, or an edit made while the job waited in a queue, cannot
-    change this run.
+    change this run. For another file of settings, and for a report that is written by hand, the
+    graph is compiled first.
 
     Raises:
         UserError: unknown node, seed or fold, bad settings, or an input that is not there.
@@ -58,8 +61,7 @@ def prepare(
     config = _config(section, name, settings, task, params)
     if section != "report" and not agrees(entry.get("kind"), section, config):
         # The plan is older than the setting that names the model's kind.
-        write_plan(load_params(params), layout)
-        entry = _read(layout, stage)[key]
+        entry = plan_of(params, layout)["runs"][stage][key]
     kind = entry.get("kind", "")
     if section == "datasets" and fold is not None:
         config = config.fold(fold)  # type: ignore[attr-defined]  # no folds, no `fold`
@@ -88,6 +90,7 @@ def prepare(
         digests,
         fold,
         kind,
+        tuple(entry.get("evaluations", ())),
     )
 
 
@@ -100,13 +103,12 @@ def execute(job: Job, layout: Layout, tracker: Any) -> Path:
     if not is_main_process():
         _run_as_worker(job, module, checkpoints, layout, tracker)
     with whole_output(job.output, single) as temporary, unchanged(job, layout):
-        paths = StagePaths(job.key, temporary, job.inputs, checkpoints, layout.root)
+        paths = StagePaths(job.key, temporary, job.inputs, checkpoints, layout.root, job.shown)
         module.run(job.config, paths, tracker, name=job.name, task=job.task, seed=job.seed)
         if STAGES[job.stage].of_run:
-            record = provenance(job, layout, time.monotonic() - started, tracker.run_id)
-            text = json.dumps(record, indent=1, sort_keys=True)
-            folder = temporary / "details" if job.stage == "evaluate" else temporary
-            (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
+            seconds = time.monotonic() - started
+            record = provenance(job, layout, seconds, paths.times, tracker.run_id)
+            write_record(layout.root, record, folder_digest(temporary))
     # Only now is nothing left to resume; checkpoints of other parameters or code are stale.
     shutil.rmtree(checkpoints.parent, ignore_errors=True)
     return job.output
@@ -129,24 +131,19 @@ def _planned(
     stage: str, name: str, layout: Layout, params: Path, *, known: bool
 ) -> dict[str, dict[str, Any]]:
     """Runs of a node in plan.json, which is refreshed if the node is new."""
-    section = STAGES[stage].section
-    for _attempt in range(2):
-        if layout.plan.exists():
-            runs = _read(layout, stage)
-            entries = {key: entry for key, entry in runs.items() if entry["name"] == name}
-            if entries and known:
-                return entries
-        loaded = load_params(params)
-        loaded.node(section, name)
-        write_plan(loaded, layout)
-    raise UserError(f"{layout.plan}: lacks {section}/{name}; run `weir plan`")
+    by_hand = stage == "report" and "DVC_STAGE" not in os.environ
+    if known and not by_hand and layout.owns(params) and layout.plan.exists():
+        plan = json.loads(layout.plan.read_text(encoding="utf-8"))
+        # That of an older Weir lacks tables.
+        if entries := _of(plan["runs"].get(stage, {}), name):
+            return entries
+    if not known:
+        load_params(params).node(STAGES[stage].section, name)  # which says that there is none
+    return _of(plan_of(params, layout)["runs"][stage], name)
 
 
-def _read(layout: Layout, stage: str) -> dict[str, dict[str, Any]]:
-    """Runs of a stage in plan.json; that of an older Weir lacks tables."""
-    plan = json.loads(layout.plan.read_text(encoding="utf-8"))
-    found: dict[str, dict[str, Any]] = plan["runs"].get(stage, {})
-    return found
+def _of(runs: dict[str, dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
+    return {key: entry for key, entry in runs.items() if entry["name"] == name}
 
 
 def _key(

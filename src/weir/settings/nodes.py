@@ -100,15 +100,16 @@ SHARED: dict[str, type[Config]] = {
 
 
 class Report(Config):
-    """One self-contained HTML page."""
+    """One HTML page."""
 
     title: str = Field("Weir report", description="Title of the page.")
     evaluate: list[NodeName] | Literal["all"] = Field(
         "all", description="Evaluations to show, or `all`."
     )
-    scores: str | None = Field(
-        None, description="Also write the scores to docs/scores/<this>-<dataset>.json."
+    scores: NodeName | None = Field(
+        None,
+        description="`weir scores update` writes the scores to docs/scores/<this>-<dataset>.json.",
     )
-    preset: str | None = Field(
+    preset: NodeName | None = Field(
         None, description="Preset that the page's commands name; null takes `scores`."
     )

@@ -59,6 +59,7 @@ def run(
         losses = {"losses": pd.read_csv(history)}
         evaluation = replace(evaluation, tables={**scored.tables, **losses})
     save_evaluation(paths.output, evaluation, scored)
+    paths.times.update(evaluation.times())
     tracker.log_metrics(scored.metrics)
     if card.section == "distill":
         headline = scored.headline

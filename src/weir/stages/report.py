@@ -1,23 +1,29 @@
-"""Stage `report`: one HTML page about evaluated models, and the scores that the docs quote.
+"""Stage `report`: one HTML page about evaluated models.
 
     weir report index
 
-Writes `results/report/<node>.html`.
+Writes `results/report/<node>.html`, which is the same for equal results. What differs between two
+runs of the same (times, commit, machine) lies in `results/provenance/report`, and the page loads it
+from there.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weir.artifacts.evaluation import Evaluation, load_evaluation
+from weir.artifacts import provenance
+from weir.artifacts.evaluation import MISSING, Evaluation, load_evaluation
 from weir.errors import UserError
+from weir.files import write_atomically
+from weir.report import measured
 from weir.report.drawing.figure import standalone
 from weir.report.graph.nodes import PlanGraph
-from weir.report.page.page import Context, render, slug
-from weir.report.page.scores import scores, scores_text
+from weir.report.page.page import Context, marked, slug
 from weir.tasks import has_part, part
 
 if TYPE_CHECKING:
@@ -31,33 +37,24 @@ COMMAND = "snakemake --cores all"
 def run(
     config: Report, paths: StagePaths, tracker: Tracker, *, name: str, task: str, seed: int
 ) -> None:
-    """Write `report.html`, and `docs/scores/<preset>.json` if the node asks for scores."""
-    evaluations, wall = read(paths.inputs["evaluations"], config)
-    provenance = evaluations[0].provenance
-    hardware = provenance["hardware"]
-    machine = ", ".join(
-        [*hardware["gpus"], f"{hardware['cores']} cores of {hardware['processor']}"]
-    )
-    tasks = {
-        item: part(item, "figures.figures")
-        for item in {run.task for run in evaluations}
-        if has_part(item, "figures.figures")
-    }
-    preset = config.preset or config.scores or "NAME"
-    context = Context(
-        command=COMMAND,
-        commit=provenance["commit"] or "",
-        hardware=machine,
-        wall_s=wall,
-        reproduce=(f"git checkout {provenance['commit']}", f"weir params use {preset}", COMMAND),
-        tasks=tasks,
-    )
-    page = render(evaluations, graph(evaluations), config.title, context)
-    (paths.output / "report.html").write_text(page, encoding="utf-8")
-    tracker.log_artifact(paths.output / "report.html")
+    """Write `report.html`, and beside the records of the runs what it shows of them."""
+    folder = paths.inputs["evaluations"]
+    evaluations = read(folder, config, paths.runs, paths.root)
+    context = context_of(evaluations, config)
+    page = marked(evaluations, graph(evaluations), config.title, context)
+    whole = paths.output / "whole" / "report.html"
+    whole.parent.mkdir()
+    whole.write_text(measured.whole(page), encoding="utf-8")
+    tracker.log_artifact(whole)
+    digest = hashlib.sha256(measured.without(page).encode()).hexdigest()
+    script = provenance.place(paths.root, "report", paths.key, digest, "js")
+    write_atomically(script, measured.script(page))
+    source = Path(os.path.relpath(script, folder.parent / "report")).as_posix()
+    text = measured.without(page, source)
+    (paths.output / "report.html").write_text(text, encoding="utf-8")
     for dataset in sorted({run.dataset for run in evaluations}):
         chosen = [run for run in evaluations if run.dataset == dataset]
-        view = tasks.get(chosen[0].task)
+        view = context.tasks.get(chosen[0].task)
         for figure in view.figures(chosen) if view else ():
             for view in figure.views:
                 for number, panel in enumerate(view.panels):
@@ -65,44 +62,71 @@ def run(
                     file = paths.output / f"{slug(words)}.svg"
                     file.write_text(standalone(panel), encoding="utf-8")
                     tracker.log_artifact(file, f"figures/{dataset}")
-        if config.scores:
-            several = len({run.dataset for run in evaluations}) > 1
-            document_name = f"{config.scores}-{dataset}" if several else config.scores
-            document = scores(
-                chosen,
-                document_name,
-                command=f"weir params use {preset} && {COMMAND}",
-                commit=context.commit,
-                hardware=machine,
-                wall_s=wall,
-            )
-            target = paths.root / "docs" / "scores" / f"{document_name}.json"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(scores_text(document), encoding="utf-8")
 
 
-def read(folder: Path, config: Report) -> tuple[list[Evaluation], float]:
-    """The evaluations that a node asks for, and the seconds spent on all that led to them.
+def context_of(evaluations: Sequence[Evaluation], config: Report) -> Context:
+    """What is known of the run that made some evaluations, and how to repeat it."""
+    record = evaluations[0].provenance
+    hardware = record.get("hardware")
+    return Context(
+        command=COMMAND,
+        commit=record.get("commit") or "",
+        hardware=", ".join(
+            [*hardware["gpus"], f"{hardware['cores']} cores of {hardware['processor']}"]
+        )
+        if hardware
+        else "",
+        wall_s=seconds(evaluations),
+        reproduce=(f"weir params use {preset(config)}", COMMAND),
+        tasks={
+            item: part(item, "figures.figures")
+            for item in {run.task for run in evaluations}
+            if has_part(item, "figures.figures")
+        },
+    )
+
+
+def preset(config: Report) -> str:
+    """The preset that repeats the numbers of a report."""
+    return config.preset or config.scores or "NAME"
+
+
+def read(folder: Path, config: Report, runs: Sequence[str], root: Path) -> list[Evaluation]:
+    """The evaluations that a node asks for, with their provenance where it is known.
+
+    Args:
+        folder: of all evaluations; it may hold others, of nodes that are no more.
+        config: the node.
+        runs: of the present params.yaml.
+        root: the repository.
 
     Raises:
         UserError: there is none, or one is not whole.
     """
     found = []
-    seconds: dict[str, float] = {}
-    for details in sorted(folder.glob("*/details")):
-        evaluation = load_evaluation(details)
-        if config.evaluate != "all" and evaluation.node not in config.evaluate:
+    for details in (folder / run / "details" for run in sorted(runs)):
+        if not details.is_dir():
             continue
-        record = json.loads((details / "provenance.json").read_text(encoding="utf-8"))
-        stages = [*record.pop("upstream"), record]
-        seconds |= {f"{item['stage']}@{item['run']}": item["seconds"] for item in stages}
-        record.pop("inputs")
-        found.append(replace(evaluation, provenance=record))
+        record = provenance.read_record(root, details.parent) or {}
+        evaluation = load_evaluation(details, record.pop("times", None))
+        if config.evaluate == "all" or evaluation.node in config.evaluate:
+            found.append(replace(evaluation, provenance=record))
     if not found:
         raise UserError(
             f"{folder}: holds no evaluation to report; run `dvc repro`, which makes them"
         )
-    return found, sum(seconds.values())
+    return found
+
+
+def seconds(evaluations: Sequence[Evaluation]) -> float:
+    """Time of all stages that led to some evaluations; `MISSING` if that of one is not known."""
+    found: dict[str, float | None] = {}
+    for run in evaluations:
+        record = run.provenance
+        stages = [*record.get("upstream", ()), record] if record else [{"seconds": None}]
+        found |= {f"{item.get('stage')}@{item.get('run')}": item["seconds"] for item in stages}
+    known = [value for value in found.values() if value is not None]
+    return sum(known) if len(known) == len(found) else MISSING
 
 
 def graph(evaluations: list[Evaluation]) -> PlanGraph:

@@ -1,14 +1,13 @@
 """Lineage and settings of a run as MLflow can hold them.
 
-Of each input: DVC's md5, and the MLflow run that made it. Of the settings: flat, dotted names with
-short values.
+Of each input: DVC's md5. Of the settings: flat, dotted names with short values.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -70,19 +69,6 @@ def dvc_digests(root: Path, paths: Iterable[Path]) -> dict[str, str]:
         elif key == "md5" and outputs and path in wanted:
             digests[path] = value
     return digests
-
-
-def upstream_runs(inputs: Mapping[str, Path]) -> dict[str, str]:
-    """MLflow's id of the run that made each input, by role, as its provenance.json says."""
-    runs = {}
-    for role, folder in inputs.items():
-        try:
-            record = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if run := record.get("mlflow_run_id"):
-            runs[role] = run
-    return runs
 
 
 def _relative(path: Path, root: Path) -> str:

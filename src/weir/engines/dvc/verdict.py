@@ -12,10 +12,11 @@ plans, DVC is asked once, and
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from weir.errors import UserError
 from weir.pipeline.layout import CODE
 
 if TYPE_CHECKING:
+    from dvc.fs import LocalFileSystem
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
@@ -44,10 +46,18 @@ LOCK_ATTEMPTS = 10
 """Attempts at DVC's lock, of three seconds each; it is held while outputs are hashed."""
 
 
-def ask_dvc(root: Path, note: Callable[[str], None] = print) -> Stages:
+def ask_dvc(
+    root: Path, note: Callable[[str], None] = print, files: Mapping[Path, str] | None = None
+) -> Stages:
     """Every stage with DVC's verdict; the times of files are set to agree with it.
 
     Stage `plan` is run first if it is stale: the others have the hash of their code from it.
+
+    Args:
+        root: the repository.
+        note: says a line to the user.
+        files: for who only looks, what stage `plan` and that before it would write; they are read
+            from here, and nothing is run or written.
 
     Raises:
         UserError: dvc.yaml cannot be resolved, or DVC's lock stays held.
@@ -58,8 +68,8 @@ def ask_dvc(root: Path, note: Callable[[str], None] = print) -> Stages:
 
     for attempt in range(LOCK_ATTEMPTS):
         try:
-            with Repo(str(root)) as repo:
-                stages = _judge(repo, root)
+            with Repo(str(root), fs=_as_planned(files) if files else None) as repo:
+                stages = _judge(repo, root, done={PLAN} if files else ())
             if stages.stages[PLAN].stale:
                 with Repo(str(root)) as repo, _quiet():
                     repo.reproduce([PLAN], single_item=True)
@@ -82,6 +92,24 @@ def ask_dvc(root: Path, note: Callable[[str], None] = print) -> Stages:
     return stages
 
 
+def _as_planned(files: Mapping[Path, str]) -> LocalFileSystem:
+    """The file system, with the text of some files as they are to be."""
+    from dvc.fs import LocalFileSystem
+
+    class Planned(LocalFileSystem):
+        def open(self, path: Any, mode: str = "r", **options: Any) -> Any:
+            planned = Path(path).absolute()
+            if mode == "r" and planned in files:
+                return io.StringIO(files[planned])
+            return super().open(path, mode, **options)
+
+        def exists(self, path: Any, **options: Any) -> Any:
+            planned = isinstance(path, str) and Path(path).absolute() in files
+            return planned or super().exists(path, **options)
+
+    return Planned()
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without DVC's account of a stage that takes a second and is no job of Snakemake's."""
@@ -94,7 +122,8 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _judge(repo: Repo, root: Path) -> Stages:
+def _judge(repo: Repo, root: Path, done: Collection[str] = ()) -> Stages:
+    """Every stage with DVC's verdict, but for those that count as done."""
     from dvc.dvcfile import load_file
     from dvc.repo import lock_repo
     from dvc.utils.serialize import load_path
@@ -104,13 +133,14 @@ def _judge(repo: Repo, root: Path) -> Stages:
         found = list(dvcfile.stages.values())
         files = {dep.fs_path for stage in found for dep in stage.deps if is_params(dep)}
         parameters = {
-            file: load_path(file, repo.fs) if Path(file).exists() else {} for file in files
+            file: load_path(file, repo.fs) if repo.fs.exists(file) else {} for file in files
         }
         busy = _busy(repo, found)
         hashes = _Hashes()
         stale = {
             stage.name: reason
             for stage in found
+            if stage.name not in done
             if (reason := "busy" if stage.name in busy else _stale(stage, parameters, hashes))
         }
         return resolve(found, dvcfile.contents["stages"], parameters, stale, root)
@@ -176,6 +206,14 @@ def _busy(repo: Repo, stages: Iterable[PipelineStage]) -> set[str]:
     if not blocked([path for each in paths.values() for path in each]):
         return set()
     return {name for name, each in paths.items() if blocked(each)}
+
+
+def is_busy(repo: Repo) -> bool:
+    """Whether a dvc command on this machine reads or writes a file of any stage."""
+    from dvc.dvcfile import load_file
+
+    stages = load_file(repo, os.path.join(repo.root_dir, "dvc.yaml")).stages.values()
+    return bool(_busy(repo, list(stages)))
 
 
 def _explain(stages: Stages, note: Callable[[str], None]) -> None:

@@ -41,11 +41,12 @@ def begin(root: Path, config: Mapping[str, Any], *, main: bool) -> Stages:
     if config:
         keys = ", ".join(config)
         raise UserError(f"--config {keys}: DVC would not see it; edit params.yaml instead")
-    if head.schedules(sys.argv[1:]):
-        if held := head.other(root):
-            note(held)  # Snakemake refuses, unless the two share no file
-        else:
-            slurm.await_earlier(root, note)
+    if not head.schedules(sys.argv[1:]):
+        return _look(root)
+    if held := head.other(root):
+        note(held)  # Snakemake refuses, unless the two share no file
+    else:
+        slurm.await_earlier(root, note)
     return _plan(root)
 
 
@@ -53,17 +54,26 @@ def _plan(root: Path) -> Stages:
     # Not above: a job on a cluster imports this module twice, and needs none of them.
     from weir.engines.dvc.verdict import ask_dvc
     from weir.pipeline.layout import Layout
-    from weir.pipeline.params.graph import load_params
-    from weir.pipeline.plan import prune_evaluations, write_plan
+    from weir.pipeline.plan import plan_of
 
     layout = Layout(root)
-    params = load_params(root / "params.yaml")
-    write_plan(params, layout)
-    for folder in prune_evaluations(params, layout):
-        note(f"removed {folder}, for which no node asks (the DVC cache keeps what was recorded)")
+    plan_of(layout.params, layout)
     stages = ask_dvc(root, note)
     stages.write(root)
     return stages
+
+
+def _look(root: Path) -> Stages:
+    """The same for who only looks: plan and hashes of code are compiled, and not written."""
+    from weir.engines.dvc.verdict import ask_dvc
+    from weir.pipeline.code import code_text
+    from weir.pipeline.layout import Layout
+    from weir.pipeline.params.graph import load_params
+    from weir.pipeline.plan import plan_files
+
+    layout = Layout(root)
+    files = plan_files(load_params(layout.params), layout)
+    return ask_dvc(root, note, files | {layout.code: code_text(files[layout.plan], layout)})
 
 
 def has_gpu() -> bool:

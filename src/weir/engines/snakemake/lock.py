@@ -17,31 +17,51 @@ from weir.files import write_atomically
 RECORD = Path(".weir/head.json")
 LOCKS = Path(".snakemake/locks")
 """Snakemake's, files of a number each."""
-DRY_OPTIONS = {
-    "-n",
-    "--dry-run",
-    "--dryrun",
-    "--unlock",
-    "--touch",
-    "-t",
-    "--lint",
-    "--dag",
-    "--rulegraph",
-    "--filegraph",
-    "--summary",
-    "-S",
-    "--detailed-summary",
-    "-D",
-    "--list-rules",
-    "-l",
-    "--report",
-}
-"""Options with which Snakemake runs no job."""
+LOOKS = (
+    "archive",
+    "cleanup_metadata",
+    "conda_cleanup_envs",
+    "containerize",
+    "d3dag",
+    "dag",
+    "delete_all_output",
+    "delete_temp_output",
+    "detailed_summary",
+    "dryrun",
+    "export_cwl",
+    "filegraph",
+    "generate_unit_tests",
+    "lint",
+    "list_changes",
+    "list_conda_envs",
+    "list_input_changes",
+    "list_params_changes",
+    "list_rules",
+    "list_target_rules",
+    "list_untracked",
+    "print_compilation",
+    "report",
+    "rulegraph",
+    "summary",
+    "touch",
+    "unlock",
+)
+"""Snakemake's names of options with which it runs no job."""
 
 
 def schedules(words: Sequence[str]) -> bool:
-    """Whether a command line of Snakemake runs jobs."""
-    return DRY_OPTIONS.isdisjoint(words)
+    """Whether a command line of Snakemake runs jobs, as Snakemake's own parser reads it.
+
+    Options may be written together (`-np`), shortened (`--summ`) or with a value (`--dag=dot`).
+    """
+    from snakemake.cli import get_argument_parser
+
+    parser = get_argument_parser()
+    try:
+        asked, _ = parser.parse_known_args(list(words))
+    except SystemExit:  # this is not Snakemake's own command line
+        return True
+    return all(getattr(asked, name) == parser.get_default(name) for name in LOOKS)
 
 
 def claim(root: Path) -> None:

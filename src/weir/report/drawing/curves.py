@@ -15,6 +15,7 @@ from weir.report.drawing.numbers import compact, number
 from weir.report.drawing.points import thin
 from weir.report.drawing.theme import light
 from weir.report.entries import Entry, definitions, featured, ranked, summarise
+from weir.report.measured import measured
 
 MARKERS = {
     "student": "D",
@@ -150,6 +151,10 @@ def titled(title: str, family: str) -> str:
     return f"{title}: {family.lower()}" if family else title
 
 
+UNTIMED = '<p class="untimed">Seconds for the split: not measured, or not known here.</p>'
+"""In place of a figure of times."""
+
+
 def quality(rows: Sequence[Entry], metrics: Sequence[str], family: str = "") -> Figure | None:
     """Scores against network calls and against time, where models were tried at several costs."""
     known = definitions(rows)
@@ -164,10 +169,11 @@ def quality(rows: Sequence[Entry], metrics: Sequence[str], family: str = "") -> 
         if not curves:
             continue
         panels = [_quality(rows, curves, metric, definition, "nfe", "network calls per sample")]
-        if timed := [row for row in curves if mean_curve(row, "seconds", metric)]:
-            panels.append(
-                _quality(rows, timed, metric, definition, "seconds", "seconds for the split")
-            )
+        timed = [row for row in curves if mean_curve(row, "seconds", metric)]
+        drawn = timed and _quality(
+            rows, timed, metric, definition, "seconds", "seconds for the split"
+        )
+        panels.append(measured(drawn or UNTIMED, UNTIMED))
         views.append(View(definition.heading, tuple(panels)))
     if not views:
         return None

@@ -19,6 +19,7 @@ from weir.report.drawing.theme import theme_css
 from weir.report.entries import Entry, definitions, entries
 from weir.report.graph.nodes import PlanGraph
 from weir.report.graph.svg import dag_svg
+from weir.report.measured import whole
 from weir.report.page.cards import against_baselines, cards
 from weir.report.page.provenance import facts, leaves, run_columns
 from weir.report.page.scores import shared_protocol
@@ -58,7 +59,12 @@ class Context:
 
 
 def render(evaluations: Sequence[Evaluation], plan: PlanGraph, title: str, context: Context) -> str:
-    """The page. The same input gives the same bytes; nothing is read but the package's template."""
+    """The whole page. The same input gives the same bytes; only the package's template is read."""
+    return whole(marked(evaluations, plan, title, context))
+
+
+def marked(evaluations: Sequence[Evaluation], plan: PlanGraph, title: str, context: Context) -> str:
+    """The page with marks around what was measured, for the module `measured`."""
     environment = Environment(
         loader=PackageLoader("weir.report"),
         autoescape=True,

@@ -18,11 +18,18 @@ def leaves(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
     ]
 
 
+LONG = ("inputs", "upstream")
+"""Of a record, what is too much for a table."""
+
+
 def facts(
     evaluations: Sequence[Evaluation],
 ) -> tuple[list[tuple[str, Any]], list[tuple[Evaluation, dict[str, Any]]]]:
     """Split provenance into facts that every run has alike, and a row of the others per run."""
-    flat = [dict(leaves(run.provenance)) for run in evaluations]
+    flat = [
+        dict(leaves({key: value for key, value in run.provenance.items() if key not in LONG}))
+        for run in evaluations
+    ]
     shared = {
         key: value
         for key, value in (flat[0] if flat else {}).items()

@@ -1,4 +1,4 @@
-"""The scores that documents may quote: `docs/scores/<preset>.json`, written by the report stage."""
+"""The scores that documents may quote: `docs/scores/<preset>.json`, of `weir scores update`."""
 
 from __future__ import annotations
 

@@ -56,7 +56,6 @@ class Table:
     rows: tuple[Row, ...]
     ceilings: tuple[Row, ...]
     ranking: str
-    has_cost: bool
     has_gap: bool
     has_spread: bool
 
@@ -103,7 +102,6 @@ def results_table(
         rows=lines,
         ceilings=limits,
         ranking=known[ranking].label,
-        has_cost=any(row.cost.order for row in lines),
         has_gap=limit is not None and known[ranking].target is None,
         has_spread=any(cell.spread for row in lines + limits for cell in row.cells),
     )

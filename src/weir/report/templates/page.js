@@ -1,5 +1,17 @@
 "use strict";
 // Everything here is a convenience: without it the page shows all views one below the other.
+// What runs measured lies beside the page, if it is here at all; see report/measured.py.
+globalThis.measured = (parts) => {
+  for (const place of document.querySelectorAll("[data-measured]"))
+    place.innerHTML = parts[place.dataset.measured];
+  sortable();
+};
+if (document.documentElement.dataset.measuredBy) {
+  const beside = document.createElement("script");
+  beside.src = document.documentElement.dataset.measuredBy;
+  document.head.append(beside);
+}
+
 for (const views of document.querySelectorAll(".views")) {
   const panes = [...views.querySelectorAll(":scope > .view")];
   const bar = document.createElement("div");
@@ -35,7 +47,8 @@ for (const views of document.querySelectorAll(".views")) {
   show(0);
 }
 
-for (const table of document.querySelectorAll("table.sortable")) {
+const sortable = () => document.querySelectorAll("table.sortable:not([data-ready])").forEach((table) => {
+  table.dataset.ready = "";
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
     const sort = () => {
@@ -43,7 +56,9 @@ for (const table of document.querySelectorAll("table.sortable")) {
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const rows = [...table.tBodies[0].rows];
-      const key = (row) => row.cells[column].dataset.order ?? row.cells[column].textContent;
+      const key = ({ cells: { [column]: cell } }) =>
+        (cell.dataset.order === undefined ? cell.querySelector("[data-order]") : cell)?.dataset.order
+        ?? cell.textContent;
       const numeric = rows.every((row) => key(row) === "" || !Number.isNaN(Number(key(row))));
       rows.sort((a, b) => {
         const [x, y] = [key(a), key(b)];
@@ -59,7 +74,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
       if (event.key === "Enter" || event.key === " ") { event.preventDefault(); sort(); }
     });
   });
-}
+});
+sortable();
 
 const links = new Map([...document.querySelectorAll(".contents a")].map((a) => [a.hash.slice(1), a]));
 const marks = [...links.keys()].map((id) => document.getElementById(id)).filter(Boolean);

@@ -26,6 +26,7 @@ from meds import (
 )
 
 from weir.errors import UserError
+from weir.files import whole_output
 from weir.progress import Progress
 from weir.tasks.clinical.data.records import Records
 from weir.tasks.clinical.data.schema import Schema
@@ -267,4 +268,5 @@ def write_cohort(
         progress.update(done)
     progress.close()
     about = f"a flow of {data.name}; {ABOUT[model.outcomes]}"
-    return export(join(parts), data.schema, folder, about=about, seed=seed)
+    with whole_output(folder) as whole:
+        return export(join(parts), data.schema, whole, about=about, seed=seed)

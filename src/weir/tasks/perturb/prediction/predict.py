@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from weir.errors import UserError, suggest
+from weir.files import whole_output
 from weir.tasks.perturb.baselines.ceilings import Ceiling
 from weir.tasks.perturb.evaluation.generation import generate
 from weir.tasks.perturb.evaluation.tables import Export
@@ -70,7 +71,8 @@ def predict(
     about = {"model": name, "estimand": kind, "seed": seed, "dataset": data.name}
     export = Export(data, 1, about)
     export.add(perturb, context or "all", made, target)
-    export.write(output)
+    with whole_output(output, output.name) as folder:
+        export.write(folder / output.name)
     return f"{output}: {len(made.rows)} cells under {perturb}, estimand {kind}"
 
 
