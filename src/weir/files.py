@@ -146,8 +146,9 @@ def _replace(new: Path, path: Path) -> None:
         os.rename(path, aside / path.name)
         try:
             os.rename(new, path)
-        except OSError:
-            os.rename(aside / path.name, path)
+        except BaseException:  # a signal, too
+            if not os.path.lexists(path):
+                os.rename(aside / path.name, path)
             raise
     finally:
         os.close(handle)
