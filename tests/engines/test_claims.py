@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,15 @@ from dvc.lock import LockError
 
 from weir.engines.dvc.claims import await_earlier_attempt, tolerate_lost_claims
 
-PATCHED = ("psutil", "_edit_rwlock", "_release_write", "_release_read")
 OTHERS = {"pid": 1, "cmd": "another node's"}
+
+
+@pytest.fixture(autouse=True)
+def _as_dvc_is() -> Iterator[None]:
+    """DVC's module as DVC has it, whatever ran in this process before."""
+    importlib.reload(dvc_rwlock)
+    yield
+    importlib.reload(dvc_rwlock)
 
 
 def claim(folder: Path, strike: bool) -> dict[str, object]:
@@ -32,9 +41,7 @@ def claim(folder: Path, strike: bool) -> dict[str, object]:
     return json.loads(file.read_text())
 
 
-def test_a_struck_claim_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in PATCHED:
-        monkeypatch.setattr(dvc_rwlock, name, getattr(dvc_rwlock, name))
+def test_a_struck_claim_is_no_error(tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         claim(tmp_path, strike=True)  # as DVC is: if this changes, the module can go
     tolerate_lost_claims()
@@ -43,17 +50,13 @@ def test_a_struck_claim_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("left", ["", '{"write": {"/b"', '{"write": 3}'])
-def test_a_list_left_by_a_killed_process_is_begun_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str
-) -> None:
+def test_a_list_left_by_a_killed_process_is_begun_again(tmp_path: Path, left: str) -> None:
     def run() -> None:
         (tmp_path / "rwlock").write_text(left)
         with dvc_rwlock.rwlock(str(tmp_path), localfs, "mine", ["/a"], ["/b"], False):
             claims = json.loads((tmp_path / "rwlock").read_text())
             assert claims["write"]["/b"]["cmd"] == claims["read"]["/a"][0]["cmd"] == "mine"
 
-    for name in PATCHED:
-        monkeypatch.setattr(dvc_rwlock, name, getattr(dvc_rwlock, name))
     with pytest.raises(DvcException):
         run()  # as DVC is
     tolerate_lost_claims()
@@ -64,8 +67,6 @@ def test_a_list_left_by_a_killed_process_is_begun_again(
 def test_a_process_killed_while_it_writes_leaves_the_list_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in PATCHED:
-        monkeypatch.setattr(dvc_rwlock, name, getattr(dvc_rwlock, name))
     tolerate_lost_claims()
     before = json.dumps({"write": {}, "read": {"/c": [OTHERS]}})
     (tmp_path / "rwlock").write_text(before)
@@ -79,9 +80,7 @@ def test_a_process_killed_while_it_writes_leaves_the_list_whole(
 
 
 @pytest.fixture
-def patched(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in PATCHED:
-        monkeypatch.setattr(dvc_rwlock, name, getattr(dvc_rwlock, name))
+def patched() -> None:
     tolerate_lost_claims()
 
 
