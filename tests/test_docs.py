@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,8 +18,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 from PIL import Image
 
+from weir.cli import _parser
+from weir.pipeline.params.graph import load_params
 from weir.tasks import TASKS
 from weir.tasks.clinical.settings.simulator import Simulation as RecordSimulation
 from weir.tasks.clinical.simulation.simulate import simulate as simulate_records
@@ -47,6 +52,7 @@ ELSEWHERE = {
     "snakemake": "tests/pipeline runs it on a small pipeline",
     "dvc repro": "tests/pipeline runs it on a small pipeline",
     "weir ui": "tests/tracking starts the server",
+    "dvc exp run -S ++distill.river-onestep.huber=0.001": "tests/pipeline/test_experiments.py",
     "weir predict results/distill/cells-onestep-s0 --perturb A=3+B=5 --context type2 "
     "--output predicted.h5ad": AFTER,
     "weir risk results/stage2/ward-head-s0 data/raw/ward --times "
@@ -61,6 +67,72 @@ ELSEWHERE = {
     "--obs cell_type=label --obs batch=donor --output predicted.h5ad": "as above",
 }
 """Commands that run for long, and where they are tested."""
+
+
+ENGINES = "tests/pipeline/test_engines.py"
+
+IN_PROSE = {
+    "make setup": CHECKED,
+    "make test-cluster": CHECKED,
+    "conda env create -f environment.yml": "conda is not here",
+    "pip install -e . --no-deps": "`make setup` does it",
+    "weir stage2 river-flow": "tests/cli runs every stage",
+    "weir stage1 net --seed 0 --fold 2": "tests/pipeline/test_folds.py",
+    "weir tracking sync": "tests/tracking",
+    "dvc metrics diff": ENGINES,
+    "dvc params diff": ENGINES,
+    "dvc plots": ENGINES,
+    "dvc plots show": ENGINES,
+    "dvc exp show": ENGINES,
+    "snakemake -n": ENGINES,
+    "snakemake -f": "tests/pipeline/test_restore.py",
+    "snakemake --cores all": "`make run` does it",
+    "snakemake --config": "refused, in tests/pipeline/test_workflow.py",
+    "snakemake --unlock": "tests/engines/test_scheduler_lock.py",
+    "snakemake --profile slurm": "tests/cluster",
+    "dvc repro --pull": "tests/cluster/test_site_storage.py",
+    "dvc exp run": "tests/pipeline/test_experiments.py",
+    "dvc exp run --temp": "tests/pipeline/test_experiments.py",
+    "dvc exp run --queue": "tests/pipeline/test_experiments.py",
+    "dvc exp save": "tests/cluster",
+    "pip install dvc-s3": "docs/site.md, of which tests/cluster takes the commands",
+}
+"""Commands within sentences that run for long or need what is not here, and where they are tested;
+others are run, or, with words in capitals that stand for the reader's own, at least understood."""
+
+PROGRAMS = ("weir", "dvc", "snakemake", "make", "python", "pip", "conda", "ruff", "lint-imports")
+
+
+def prose(document: str) -> list[str]:
+    """The commands within a document's sentences and tables: spans of code of several words."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
+    parts = [part for span in spans for part in span.split(" && ")]
+    parts = [re.sub(r"^(\w+=\S+ )+", "", part) for part in parts]
+    return list(dict.fromkeys(p for p in parts if p.partition(" ")[0] in PROGRAMS and " " in p))
+
+
+def is_whole(line: str) -> bool:
+    """Whether a command in a sentence can be run as it stands, and in seconds."""
+    quick = ("weir data add my/", "weir doctor", "weir params ", "weir plan", "dvc status")
+    return line.startswith((*quick, "dvc config")) and not re.search(r"\b[A-Z]{3,}\b", line)
+
+
+def is_understood(line: str) -> None:
+    """A command with words that stand for something, or without all of its words."""
+    words = shlex.split(line)
+    if words[0] == "python":
+        assert words[1] == "-m" or (ROOT / words[1]).exists(), line
+        options = [word for word in words[2:] if word.startswith("--")]
+        assert words[1] == "-m" or all(o in (ROOT / words[1]).read_text() for o in options), line
+    elif words[0] == "weir":
+        whole = [*words[1:], "--help"]
+        with pytest.raises(SystemExit) as ended:
+            _parser().parse_args(whole)
+        assert ended.value.code == 0, line
+    else:
+        assert re.search(r"\b[A-Z]{3,}\b", line), f"{line}: is run nowhere; add it to IN_PROSE"
 
 
 def commands(document: str) -> list[str]:
@@ -110,6 +182,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_documents_say_no_command_that_is_tested_nowhere() -> None:
     said = {line for document in DOCUMENTS for line in commands(document)}
     assert set(ELSEWHERE) <= said
+    assert set(IN_PROSE) <= {line for document in DOCUMENTS for line in prose(document)}
     assert set(RUN_BY_OTHERS) <= set(DOCUMENTS)
 
 
@@ -125,14 +198,38 @@ def test_every_command_is_run_here_or_elsewhere(document: str, clone: Path) -> N
         "WEIR_TRACKING": "off",
     }
     known = {*ELSEWHERE, *(commands("README.md") if document != "README.md" else ())}
-    for line in commands(document):
+    blocks = commands(document)
+    spoken = [line for line in prose(document) if line not in {*blocks, *known, *IN_PROSE}]
+    for line in [*blocks, *spoken]:
         if line in known:
             continue
+        if line in spoken and not is_whole(line):
+            is_understood(line)
+            continue
+        if line in spoken:
+            subprocess.run(["git", "checkout", "-q", "."], cwd=clone, check=True)
         done = subprocess.run(
             ["bash", "-c", line], cwd=clone, env=environment, capture_output=True, text=True
         )
         allowed = (0, 2) if line == "weir doctor" else (0,)
         assert done.returncode in allowed, f"{line}:\n{done.stdout}{done.stderr}"
+
+
+def test_what_the_documents_set_through_dvc_is_one_line(tmp_path: Path) -> None:
+    """Of the quickstart's params.yaml, and it is a setting that there is."""
+    text = "".join((ROOT / document).read_text(encoding="utf-8") for document in DOCUMENTS)
+    examples = set(re.findall(r"dvc exp run (?:--\w+ )*-S (\S*?=[^\s`]+)", text))
+    assert examples
+    for example in examples:
+        path = tmp_path / "params.yaml"
+        shutil.copy(ROOT / "params.yaml", path)
+        before = path.read_text().splitlines()
+        apply_overrides(path, [example])
+        after = path.read_text().splitlines()
+        changed = [line for line in difflib.ndiff(before, after) if line[0] in "+-"]
+        assert len([line for line in changed if line[0] == "+"]) == 1, example
+        assert len(changed) <= 2, example
+        load_params(path)
 
 
 def test_the_table_of_data_names_commands_of_the_readme() -> None:

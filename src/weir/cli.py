@@ -105,7 +105,11 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     command = add("plan", "plan", "compile workflow/plan.json, the runs that params.yaml asks for")
-    command.add_argument("--check", action="store_true", help="only fail if it is out of step")
+    how = command.add_mutually_exclusive_group()
+    how.add_argument("--check", action="store_true", help="only fail if it is out of step")
+    how.add_argument(
+        "--running", action="store_true", help="as stage `plan` of dvc.yaml: fail if runs differ"
+    )
 
     params = commands.add_parser("params", help="presets and settings").add_subparsers(
         metavar="action", required=True

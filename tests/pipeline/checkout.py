@@ -16,7 +16,8 @@ from dvc.repo import Repo
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 RIVER = """\
-seeds: [0]
+seeds:
+- 0
 datasets:
   river:
     task: forecast
@@ -49,7 +50,12 @@ distill:
   student:
     teacher: flow
     draws: 2
-    training: {{steps: 3, batch_size: 8, validate_every: 3, learning_rate: 1.0e-3}}
+    training:
+      steps: 3
+      batch_size: 8
+      validate_every: 3
+      learning_rate: 1.0e-3
+
 baseline:
   naive: {{method: seasonal_naive, dataset: river}}
 evaluate:

@@ -26,6 +26,7 @@ from weir.pipeline.code import (
     code_digests,
     defaults,
     kinds_of,
+    of_runs,
     roots,
 )
 from weir.pipeline.content import Target
@@ -35,7 +36,8 @@ from weir.tasks import TASKS, part
 RUNNING = ("weir.cli", "weir.commands", "weir.engines", "weir.pipeline", "weir.tracking")
 """What runs a stage, records it and takes it up again, but has no part in its result."""
 
-KINDS = kinds_of(json.loads((REPOSITORY / "workflow" / "plan.json").read_text()))
+PLAN = json.loads((REPOSITORY / "workflow" / "plan.json").read_text())
+KINDS = kinds_of(PLAN)
 """The kinds of Weir's own params.yaml."""
 
 Files = dict[str, str]
@@ -525,6 +527,16 @@ def test_one_hash_and_all_of_them_agree(hashes: dict) -> None:
     assert code_digest("report", "", "") == hashes["report"]
 
 
+def test_each_run_has_the_hash_of_its_kind(hashes: dict) -> None:
+    found = of_runs(PLAN, {"code": hashes})["code"]
+    assert found.pop("report") == hashes["report"]
+    assert {stage: set(found[stage]) for stage in found} == {
+        stage: set(PLAN["runs"][stage]) for stage in SECTION_OF
+    }
+    run = PLAN["runs"]["distill"]["river-onestep-s0"]
+    assert found["distill"]["river-onestep-s0"] == hashes["distill"]["forecast"][run["kind"]]
+
+
 def test_what_is_known_is_that_of_this_source(copy: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
     some = {"fetch": {"image": {"data"}}, "preprocess": {"image": {"data"}}}
@@ -811,7 +823,7 @@ def test_every_stage_of_dvc_yaml_reads_its_hash(hashes: dict) -> None:
     stages = read_yaml(REPOSITORY / "dvc.yaml")["stages"]
     for name, stage in stages.items():
         if name != "plan":
-            entry = f"code.{name}.${{item.task}}.${{item.kind}}"
+            entry = f"code.{name}.${{key}}"
             entry = "code.report" if name == "report" else entry
             assert {"results/code.json": [entry]} in stage["do"]["params"]
     assert {*stages} == {"plan", *hashes}

@@ -85,9 +85,12 @@ def test_an_edit_of_code_reruns_what_uses_it(checkout: Checkout) -> None:
 def test_an_edited_graph(checkout: Checkout) -> None:
     new_node = "  again: {model: distill/student, samples: 5}\nreport:"
     checkout.edit("params.yaml", "report:", new_node)
-    text = checkout.dvc("repro", ok=False)
+    text = checkout.run("weir", "plan", "--check", ok=False)
     assert "workflow/plan.json: out of step with the nodes of params.yaml; run `weir plan`" in text
+    text = checkout.dvc("repro", ok=False)
+    assert "params.yaml asks for other runs than those that DVC has read; it is written" in text
     assert "Running stage 'report" not in text
+    checkout.run("weir", "plan", "--check")
 
     assert checkout.planned() == {"evaluate@again-s0", "report@all"}
     assert checkout.executed_by_snakemake() == {"evaluate@again-s0", "report@all"}

@@ -10,16 +10,22 @@ from types import SimpleNamespace
 import pytest
 
 from weir.errors import UserError
-from weir.pipeline.code import code_digests
+from weir.pipeline.code import code_digests, of_runs
 from weir.pipeline.layout import CODE, Layout
 from weir.pipeline.unchanged import unchanged
 
 PARAMS = "distill:\n  student: {steps: 3}\n  other: {steps: 3}\n"
 KIND = "distill-regression+stage2+stage1-itransformer"
 JOB = SimpleNamespace(
-    stage="distill", section="distill", name="student", task="forecast", kind=KIND
+    stage="distill", section="distill", name="student", key="student-s0", task="forecast", kind=KIND
 )
-HASHES = code_digests({"distill": {"forecast": {KIND, "distill-energy"}}})
+RUNS = {
+    "student-s0": {"task": "forecast", "kind": KIND},
+    "other-s0": {"task": "forecast", "kind": "distill-energy"},
+}
+HASHES = of_runs(
+    {"runs": {"distill": RUNS}}, code_digests({"distill": {"forecast": {KIND, "distill-energy"}}})
+)
 
 
 @pytest.fixture
@@ -45,14 +51,14 @@ def reformat(root: Path) -> None:
 
 def edit_the_code(root: Path) -> None:
     edited = json.loads(json.dumps(HASHES))
-    edited["code"]["distill"]["forecast"][KIND] = "0" * 16
+    edited["code"]["distill"]["student-s0"] = "0" * 16
     (root / CODE).write_text(json.dumps(edited))
 
 
 def edit_other_code(root: Path) -> None:
     edited = json.loads(json.dumps(HASHES))
     edited["code"]["report"] = "0" * 16
-    edited["code"]["distill"]["forecast"]["distill-energy"] = "0" * 16
+    edited["code"]["distill"]["other-s0"] = "0" * 16
     (root / CODE).write_text(json.dumps(edited))
 
 
@@ -82,7 +88,7 @@ def test_code_that_was_not_hashed_does_not_start(layout: Layout) -> None:
         pytest.fail("started")
 
 
-@pytest.mark.parametrize("code", [{"distill": {"forecast": "0" * 16}}, {"distill": {}}, {}])
+@pytest.mark.parametrize("code", [{"distill": {"forecast": {KIND: "0" * 16}}}, {"distill": {}}, {}])
 def test_hashes_of_an_older_weir_do_not_do(layout: Layout, code: dict) -> None:
     (layout.root / CODE).write_text(json.dumps({"code": code}))
     with pytest.raises(UserError, match="`dvc repro plan`"), unchanged(JOB, layout):

@@ -1,4 +1,4 @@
-"""Hash of the code behind each stage's result, by stage, task and kind: `results/code.json`.
+"""Hash of the code behind each stage's result, by stage and run: `results/code.json`.
 
 A stage uses a hundred to four hundred definitions, others for each task and kind of model. Listed
 by their files in dvc.yaml they would swamp it, and DVC, which reads and writes the whole of
@@ -7,8 +7,10 @@ entry of it among its parameters: `dvc repro` comes by `plan` first, and then re
 affects.
 
 `closure.py` finds the definitions, `content.py` says what of them counts, `kind.py` what a model's
-kind is. The hash is over the set of their hashes, so that neither modules nor their order matter;
-the defaults of settings are in it, since params.yaml does not spell them out.
+kind is. Runs of one stage, task and kind share a hash, and each has an entry of its own: DVC fills
+in dvc.yaml before any stage runs, and `dvc exp run -S` may have set another kind by then. The hash
+is over the set of the definitions' hashes, so that neither modules nor their order matter; the
+defaults of settings are in it, since params.yaml does not spell them out.
 
 To follow the definitions takes half a second, to read the source a hundredth. So what was found is
 kept in `.weir/code.json`, for as long as no byte of the source changes.
@@ -53,8 +55,26 @@ def kinds_of(plan: Mapping[str, Any]) -> dict[str, dict[str, set[str]]]:
     return found
 
 
+def of_runs(plan: Mapping[str, Any], digests: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of results/code.json: hashes by stage and run, for stage `report` just one.
+
+    Args:
+        plan: content of plan.json.
+        digests: hashes of its kinds, as `code_digests` finds them.
+    """
+    known = digests["code"]
+    found = {
+        stage: {
+            key: known[stage][run["task"]][run["kind"]]
+            for key, run in plan["runs"].get(stage, {}).items()
+        }
+        for stage in SECTION_OF
+    }
+    return {"code": {**found, "report": known["report"]}}
+
+
 def code_digests(kinds: Kinds, package: Path = PACKAGE, work: Path | None = None) -> dict[str, Any]:
-    """Content of results/code.json: hashes by stage, task and kind, for stage `report` just one.
+    """Hashes by stage, task and kind, for stage `report` just one.
 
     Args:
         package: Weir's source.
@@ -210,13 +230,14 @@ def defaults(model: type[Config]) -> list[Any]:
 
 
 def code_text(plan: str, layout: Layout) -> str:
-    """The hashes for the kinds in the text of a plan, as results/code.json has them."""
-    found = code_digests(kinds_of(json.loads(plan)), work=layout.work)
+    """The hashes for the runs in the text of a plan, as results/code.json has them."""
+    runs = json.loads(plan)
+    found = of_runs(runs, code_digests(kinds_of(runs), work=layout.work))
     return json.dumps(found, indent=1, sort_keys=True) + "\n"
 
 
 def main() -> None:
-    """Write the hashes for the kinds in plan.json to the file that the command line names."""
+    """Write the hashes for the runs of plan.json to the file that the command line names."""
     layout = Layout(find_root())
     text = code_text(layout.plan.read_text(encoding="utf-8"), layout)
     write_atomically(Path(sys.argv[1]), text)

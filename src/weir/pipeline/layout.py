@@ -96,3 +96,15 @@ def find_root(start: Path | None = None) -> Path:
         if (folder / "dvc.yaml").is_file():
             return folder
     raise UserError(f"{start}: no dvc.yaml here or above; change into a Weir repository")
+
+
+EXPERIMENTS = (".dvc", "tmp", "exps")
+"""Where DVC runs experiments of `--temp` and `--queue`: copies of the repository, removed after."""
+
+
+def outer_root(root: Path) -> Path:
+    """The repository of which `root` is a copy that DVC made for an experiment; else `root`."""
+    for folder in root.parents:
+        if root.relative_to(folder).parts[:3] == EXPERIMENTS:
+            return folder
+    return root

@@ -57,7 +57,7 @@ def _settings(job: Job, layout: Layout) -> Any:
 def _code(job: Job, layout: Layout) -> str | None:
     try:
         entry = json.loads(layout.code.read_text(encoding="utf-8"))["code"][job.stage]
-        found: str = entry[job.task][job.kind] if job.task else entry
+        found: str = entry[job.key] if job.task else entry
         return found
     except (OSError, ValueError, KeyError, TypeError):  # the last of a file by an older Weir
         return None
