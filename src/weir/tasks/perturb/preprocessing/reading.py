@@ -12,10 +12,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
-from anndata.io import read_elem, sparse_dataset
+from anndata.io import read_elem
 from scipy import sparse
 
 from weir.errors import Repairable, UserError
+from weir.tasks.perturb.preprocessing.sparse_matrix import open_sparse
 from weir.tasks.perturb.settings.dataset import PerturbDataset
 
 CHUNK_VALUES = 1 << 25
@@ -158,16 +159,7 @@ def _matrix(file: Path, store: h5py.File, config: PerturbDataset) -> tuple[Any, 
     place = store[places[config.layer]]
     if isinstance(place, h5py.Dataset):
         return place, others
-    try:
-        opened = sparse_dataset(place)
-    except (ValueError, KeyError, TypeError):
-        raise UserError(
-            f"{file}: {places[config.layer]} is neither a sparse nor a dense matrix; save it again"
-        ) from None
-    if opened.format == "csc":
-        # Rows cannot be cut from columns on disk; sparse in memory they can.
-        return opened.to_memory().tocsr(), others
-    return opened, others
+    return open_sparse(file, place), others
 
 
 def _positions(file: Path, store: h5py.File, config: PerturbDataset) -> np.ndarray | None:
@@ -177,7 +169,12 @@ def _positions(file: Path, store: h5py.File, config: PerturbDataset) -> np.ndarr
     found = list(store["obsm"]) if "obsm" in store else []
     if key not in found:
         raise UserError(f"{file}: obsm has no {key!r}{_hint(key, found)}; set `obs.spatial`")
-    positions = np.asarray(read_elem(store[f"obsm/{key}"]), dtype="float64")
+    place = store[f"obsm/{key}"]
+    if not isinstance(place, h5py.Dataset) or place.dtype.kind not in "iuf":
+        raise UserError(
+            f"{file}: obsm[{key!r}] is no table of numbers, [cell, 2 or 3]; set `obs.spatial`"
+        )
+    positions = np.asarray(place[()], dtype="float64")
     if positions.ndim != 2 or positions.shape[1] not in (2, 3):
         raise UserError(
             f"{file}: obsm[{key!r}] is {positions.shape}, not [cell, 2 or 3]; set `obs.spatial`"
