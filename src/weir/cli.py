@@ -170,6 +170,12 @@ def _parser() -> argparse.ArgumentParser:
         "sync", "tracking", "replay what was spooled while the store was unreachable", tracking
     )
     command.add_argument("--to", metavar="URI", help="tracking server (default: where it belongs)")
+    add(
+        "champions",
+        "tracking",
+        "name the best student of each dataset and how to restore it",
+        tracking,
+    )
     return parser
 
 

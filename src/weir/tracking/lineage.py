@@ -5,6 +5,7 @@ Of each input: DVC's md5. Of the settings: flat, dotted names with short values.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -14,6 +15,10 @@ from typing import Any
 VALUE_LIMIT = 6000
 """Longest value of a parameter or tag that MLflow accepts, in characters (tags: 8000)."""
 KEY_LIMIT = 250
+
+BY_TOKEN = "token:"
+"""What stands before a token of ours where MLflow's id of a run was not known in time. The run is
+found by `tags.weir.token = '<token>'`."""
 
 _FORBIDDEN = re.compile(r"[^\w\-./: ]")
 
@@ -69,6 +74,26 @@ def dvc_digests(root: Path, paths: Iterable[Path]) -> dict[str, str]:
         elif key == "md5" and outputs and path in wanted:
             digests[path] = value
     return digests
+
+
+def dvc_md5(path: Path) -> str:
+    """The md5 that DVC records for an output as it lies on disk, a file or a folder."""
+    if path.is_file():
+        return _md5(path)
+    files = sorted(
+        (file.relative_to(path).as_posix(), file)
+        for file in path.rglob("*")
+        if file.is_file() and file.name != ".snakemake_timestamp"
+    )
+    listed = [{"md5": _md5(file), "relpath": name} for name, file in files]
+    listed.sort(key=lambda entry: tuple(entry["relpath"].split("/")))
+    text = json.dumps(listed, sort_keys=True)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,17 +25,22 @@ def register_champion(
     value: float,
     *,
     data_digest: str = "",
+    md5: str = "",
+    commit: str = "",
     higher_is_better: bool = False,
 ) -> bool:
     """Make a model the champion of its data set if its score beats the present one's.
 
-    The registry holds a pointer (where the folder lies, which commit and score), not the weights.
+    The registry holds a pointer (the folder, DVC's md5 of its content, the commit, the score), not
+    the weights: the folder's content changes with the next training, the md5 says which is meant.
     Scores on other data or by another metric are not comparable: then the newcomer takes over.
 
     Args:
         run_id: run that evaluated the model.
         folder: model folder, relative to the repository.
         data_digest: identity of the data that the score was taken on.
+        md5: DVC's md5 of the folder.
+        commit: commit of the code that evaluated it.
 
     Returns:
         Whether `folder` is now champion. A score that is not finite never is.
@@ -59,11 +65,46 @@ def register_champion(
     known = {v.run_id: v for v in client.search_model_versions(f"name = '{dataset}'")}
     version = known.get(run_id)
     if version is None:
-        tags = {"metric": metric, "value": repr(value), "data": data_digest, "folder": folder}
+        tags = {
+            "metric": metric,
+            "value": repr(value),
+            "data": data_digest,
+            "folder": folder,
+            "md5": md5,
+            "commit": commit,
+        }
         source = _pointer(client, run_id, tags)
         version = client.create_model_version(dataset, source, run_id, tags=tags)
     client.set_registered_model_alias(dataset, ALIAS, version.version)
     return True
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What the registry says of a data set's best student.
+
+    Attributes:
+        md5: DVC's, of the content of `folder`.
+        commit: commit of the code that evaluated it; empty outside of git.
+    """
+
+    dataset: str
+    folder: str
+    metric: str
+    value: str
+    md5: str
+    commit: str
+
+
+def champions(client: MlflowClient) -> list[Champion]:
+    """The champion of each data set."""
+    found = []
+    for model in client.search_registered_models():
+        if ALIAS in model.aliases:
+            tags = client.get_model_version(model.name, model.aliases[ALIAS]).tags
+            kept = ("folder", "metric", "value", "md5", "commit")
+            found.append(Champion(model.name, *(tags.get(name, "") for name in kept)))
+    return found
 
 
 def _champion(client: MlflowClient, dataset: str) -> ModelVersion | None:

@@ -18,7 +18,8 @@ from weir.processes import is_main_process
 from weir.settings.base import flatten
 from weir.tracking.invocation import current_invocation
 from weir.tracking.journal import Ack, Journal, spool_folder
-from weir.tracking.lineage import entity_value
+from weir.tracking.lineage import BY_TOKEN, dvc_md5, entity_value
+from weir.tracking.meter import Meter
 from weir.tracking.start import ensure_shipper
 from weir.tracking.store import URI_VARIABLE
 from weir.tracking.tracker import NullTracker
@@ -32,7 +33,7 @@ COPY_LIMIT = 20 * 2**20
 """Largest artifact, in bytes, that is copied; of a larger one a pointer is logged."""
 CHECK_SECONDS = 5.0
 CLOSE_SECONDS = 20.0
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 2.0
 
 log = logging.getLogger("weir.tracking")
 T = TypeVar("T")
@@ -41,6 +42,7 @@ T = TypeVar("T")
 def open_stage(
     root: Path,
     *,
+    work: Path | None = None,
     section: str,
     key: str,
     name: str,
@@ -51,6 +53,7 @@ def open_stage(
     tags: Mapping[str, str] | None = None,
     commit: str | None = None,
     headlines: Mapping[str, str] | None = None,
+    scored_on: str = "",
 ) -> JournalTracker | NullTracker:
     """A tracker for one run of a stage, to be used as a context.
 
@@ -58,12 +61,15 @@ def open_stage(
     its rows, under the parent run of the invocation that started them.
 
     Args:
+        root: repository whose store has the run.
+        work: repository in which the stage works, if that is a copy of `root`.
         key: node, fold and seed, such as `etth1-flow-s0`.
         fold: index of the held-out group, where there are several.
         tags: further facts, such as fingerprint, upstream run ids and DVC md5s.
         commit: commit of the code.
         headlines: scores by which evaluations are sorted, the first that is there, and whether
             "lower" or "higher" values are better.
+        scored_on: identity of the data that scores are taken on; only such compete.
     """
     if os.environ.get(SWITCH, "").lower() == "off" or not _first_process():
         return NullTracker()
@@ -83,24 +89,32 @@ def open_stage(
         "tags": {k: str(v) for k, v in {**facts, **source, **(tags or {})}.items() if v != ""},
         "uri": os.environ.get(URI_VARIABLE, "").strip(),
         "headlines": dict(headlines or {}),
+        "commit": commit or "",
+        "scored_on": scored_on,
     }
-    return JournalTracker(root, f"{section}-{key}", head)
+    return JournalTracker(root, f"{section}-{key}", head, work)
 
 
 class JournalTracker:
     """Tracker of one run. Used as a context, it ends as FINISHED, FAILED or KILLED."""
 
-    def __init__(self, root: Path, label: str, head: Mapping[str, Any]) -> None:
+    def __init__(
+        self, root: Path, label: str, head: Mapping[str, Any], work: Path | None = None
+    ) -> None:
         """Open the journal.
 
         Args:
+            root: repository whose store has the run.
+            work: repository in which the stage works, if that is a copy of `root`.
             label: readable part of the journal's name.
             head: `experiment`, `name`, `tags` and `uri` of the run, and `headlines`.
         """
-        self.root, self.token = root, uuid.uuid4().hex
+        self.root, self.work, self.token = root, work or root, uuid.uuid4().hex
         self._journal: Journal | None = None
         self._folder = spool_folder(root) / f"{label}-{self.token[:12]}"
         self._warned = False
+        self._head = head
+        self._meter: Meter | None = None
         self._known: str | None = None
         self._checked = time.monotonic()
         self._files = 0
@@ -111,10 +125,14 @@ class JournalTracker:
         self._journal = Journal(self._folder)
         self._append("run", token=self.token, parent=parent, **head)
         ensure_shipper(self.root)
+        self._meter = Meter(self._measured)
 
     @property
     def run_id(self) -> str | None:
-        """MLflow's id of the run; waits a little if the server has not given one yet."""
+        """MLflow's id of the run; `token:...` if the server has not given one in a short while.
+
+        MLflow finds the run by the token as well, whenever it arrives: `tags.weir.token = '...'`.
+        """
         deadline = time.monotonic() + ANSWER_SECONDS
         while self._known is None and self._journal is not None and _ships():
             ack = self._guard(lambda: Ack.read(self._folder)) or Ack(problem="unreadable")
@@ -123,7 +141,7 @@ class JournalTracker:
                 break
             if self._known is None:
                 time.sleep(0.05)
-        return self._known
+        return self._known or f"{BY_TOKEN}{self.token}"
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record settings; nested mappings become dotted names (`stage1.width`)."""
@@ -165,25 +183,34 @@ class JournalTracker:
         metric: str,
         value: float,
         *,
-        data_digest: str = "",
         higher_is_better: bool = False,
     ) -> None:
-        """Propose a model folder as champion of its dataset; it is taken if its score is best."""
-        self._guard(
-            lambda: self._append(
+        """Propose a model folder as champion of its dataset; it is taken if its score is best.
+
+        Pinned are its content (DVC's md5), the commit, and the data that it was scored on.
+        """
+
+        def propose() -> None:
+            place = self.work / folder
+            self._append(
                 "champion",
                 dataset=dataset,
                 folder=str(folder),
                 metric=metric,
                 value=repr(float(value)),
-                data_digest=data_digest,
+                data_digest=self._head.get("scored_on", ""),
+                md5=dvc_md5(place) if place.exists() else "",
+                commit=self._head.get("commit", ""),
                 higher_is_better=higher_is_better,
             )
-        )
+
+        self._guard(propose)
 
     def close(self, status: str = "FINISHED") -> None:
         """End the run and see it off, which takes a fraction of a second if the server answers."""
         if self._journal is not None:
+            if self._meter is not None:
+                self._guard(self._meter.stop)
             self._guard(lambda: self._append("end", status=status))
             journal, self._journal = self._journal, None
             self._guard(journal.close)
@@ -228,6 +255,14 @@ class JournalTracker:
             ensure_shipper(self.root)
             if problem := Ack.read(self._folder).problem:
                 self._warn(problem)
+
+    def _measured(self, values: Mapping[str, float], step: int) -> None:
+        """Take a measurement of the machine, in the thread of the meter."""
+        journal = self._journal
+        if journal is not None:
+            journal.append_later(
+                "metrics", time=int(time.time() * 1000), step=step, values=dict(values)
+            )
 
     def _append(self, kind: str, **fields: Any) -> None:
         if self._journal is not None:

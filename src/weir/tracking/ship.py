@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from weir.tracking.invocation import invocation_folder
 from weir.tracking.journal import EVENTS, Ack, first_event, read_events
-from weir.tracking.lineage import entity_key, entity_value
+from weir.tracking.lineage import BY_TOKEN, entity_key, entity_value
 from weir.tracking.registry import register_champion
 from weir.tracking.views import update_view
 
@@ -34,9 +34,10 @@ class Shipment:
 
     def __init__(self, root: Path, folder: Path, store: Store, client: MlflowClient) -> None:
         self.root, self.folder, self.store, self.client = root, folder, store, client
+        self.name = store.name(root)
         self.ack = Ack.read(folder)
-        if self.ack.uri != store.uri:
-            self.ack = Ack(uri=store.uri)
+        if self.ack.uri != self.name:
+            self.ack = Ack(uri=self.name)
         self._handlers: dict[str, Callable[[dict[str, Any]], None]] = {
             "run": self._open,
             "artifact": self._artifact,
@@ -60,7 +61,7 @@ class Shipment:
             if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST" or not self.ack.offset:
                 raise
         # The server has lost the run (its database was replaced): tell it everything again.
-        self.ack = Ack(uri=self.store.uri)
+        self.ack = Ack(uri=self.name)
         return self._send()
 
     def _send(self) -> bool:
@@ -143,7 +144,10 @@ class Shipment:
         if self.ack.run_id is not None:
             return
         experiment = experiment_id(self.client, self.store, event["experiment"])
-        tags = {entity_key(k): entity_value(v) for k, v in event["tags"].items()}
+        tags = {
+            entity_key(key): entity_value(self._run_named(value, experiment))
+            for key, value in event["tags"].items()
+        }
         tags[TOKEN] = event["token"]
         if event.get("parent"):
             tags["mlflow.parentRunId"] = self._parent(event["parent"], experiment)
@@ -153,12 +157,19 @@ class Shipment:
             run = self.client.create_run(experiment, event["time"], tags, event["name"])
             self.ack.run_id = run.info.run_id
 
+    def _run_named(self, value: Any, experiment: str) -> Any:
+        """MLflow's id for a run that was recorded by its token, if it is there; else as it is."""
+        if not str(value).startswith(BY_TOKEN):
+            return value
+        token = str(value).removeprefix(BY_TOKEN)
+        return _find(self.client, experiment, TOKEN, token) or value
+
     def _parent(self, token: str, experiment: str) -> str:
         """Id of the invocation's run in an experiment, which is made if this child is the first."""
         folder = invocation_folder(self.root, token)
         ack = Ack.read(folder)
-        if ack.uri != self.store.uri:
-            ack = Ack(uri=self.store.uri)
+        if ack.uri != self.name:
+            ack = Ack(uri=self.name)
         if experiment in ack.parents:
             return ack.parents[experiment]
         parent = _find(self.client, experiment, INVOCATION, token, "section = 'invocation'")
@@ -194,6 +205,8 @@ class Shipment:
             event["metric"],
             float(event["value"]),
             data_digest=event["data_digest"],
+            md5=event.get("md5", ""),
+            commit=event.get("commit", ""),
             higher_is_better=event["higher_is_better"],
         )
 

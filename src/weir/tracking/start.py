@@ -42,6 +42,7 @@ def ensure_shipper(root: Path) -> None:
                 stdout=subprocess.DEVNULL,
                 stderr=output,
                 env=environment,
+                cwd=root,  # the folder of a stage may be a copy that is soon removed
                 start_new_session=True,
                 pass_fds=(started,),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import sqlite3
@@ -19,6 +20,8 @@ from filelock import FileLock
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+log = logging.getLogger("weir.tracking")
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 SETUP_SECONDS = 300.0
@@ -55,18 +58,28 @@ class Store:
         prefix = "sqlite:///"
         return Path(self.uri.removeprefix(prefix)) if self.uri.startswith(prefix) else None
 
+    def name(self, root: Path) -> str:
+        """What a journal below `root` remembers: a database of the repository by its place in it.
+
+        So a copy of the repository has its own store for what it goes on to send.
+        """
+        root = root.resolve()
+        if self.database is None or not self.database.is_relative_to(root):
+            return self.uri
+        return f"sqlite:///{self.database.relative_to(root).as_posix()}"
+
 
 def resolve_store(root: Path, uri: str | None = None) -> Store:
     """The store of a repository: `uri`, else MLFLOW_TRACKING_URI, else `<root>/mlflow.db`."""
     uri = uri or os.environ.get(URI_VARIABLE, "").strip()
     if not uri:
         root = root.resolve()
-        return Store(f"sqlite:///{root / 'mlflow.db'}", root / "mlartifacts")
+        return Store(f"sqlite:///{root / 'mlflow.db'}", root / FOLDER)
     store = Store(uri)
     if store.database is None:
         return store
     database = (root / store.database).resolve()
-    return Store(f"sqlite:///{database}", database.parent / "mlartifacts")
+    return Store(f"sqlite:///{database}", database.parent / FOLDER)
 
 
 def tracking_uri(root: Path) -> str:
@@ -116,7 +129,8 @@ def prepare_database(store: Store) -> None:
     """
     database = store.database
     assert database is not None
-    if database.exists() and _read(database, "PRAGMA user_version") == _stamp():
+    ready = database.exists() and _read(database, "PRAGMA user_version") == _stamp()
+    if ready and not foreign_places(store):
         return
     database.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{database}.setup.lock", timeout=SETUP_SECONDS):
@@ -130,6 +144,68 @@ def prepare_database(store: Store) -> None:
                 whole.replace(database)
         elif _read(database, "PRAGMA user_version") != _stamp():
             _migrate(database, store.artifacts)
+        _rehome(store)
+
+
+FOLDER = "mlartifacts"
+"""Folder of artifacts beside a database."""
+PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Where MLflow's database has absolute places of artifacts."""
+
+
+def foreign_places(store: Store) -> list[str]:
+    """Folders of artifacts that a database names although they do not lie beside it.
+
+    MLflow stores absolute places. A database that was copied or moved with its repository names the
+    old one's, and what is logged would go there.
+    """
+    query = "SELECT DISTINCT artifact_location FROM experiments WHERE name LIKE 'weir%' OR name = ?"
+    with contextlib.closing(sqlite3.connect(f"file:{store.database}?mode=ro", uri=True)) as file:
+        try:
+            rows = file.execute(query, ("Default",)).fetchall()
+        except sqlite3.OperationalError:
+            return []
+    if store.artifacts is None:
+        return []
+    own = _homes(store)
+    found = {
+        place[: place.rindex(f"/{FOLDER}/") + len(FOLDER) + 1]
+        for (place,) in rows
+        if place and f"/{FOLDER}/" in place and place.startswith(("/", "file:///"))
+    }
+    return sorted(found - set(own))
+
+
+def _homes(store: Store) -> tuple[str, str]:
+    """A store's own folder of artifacts, as a path and as a URI."""
+    assert store.artifacts is not None
+    return str(store.artifacts), store.artifacts.as_uri()
+
+
+def _rehome(store: Store) -> None:
+    """Let a database that was copied or moved name the folder of artifacts beside it."""
+    for old in foreign_places(store):
+        path, uri = _homes(store)
+        new = uri if old.startswith("file:") else path
+        with contextlib.closing(sqlite3.connect(f"{store.database}", timeout=60)) as file, file:
+            for table, column in PLACES:
+                file.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE substr({column}, 1, ?) = ?",
+                    (new, len(old) + 1, len(old) + 1, f"{old}/"),
+                )
+        log.warning(
+            "tracking: %s was copied or moved: its artifacts are now those of %s, not of %s",
+            store.database,
+            path,
+            old.removeprefix("file://"),
+        )
 
 
 def _migrate(database: Path, artifacts: Path | None) -> None:

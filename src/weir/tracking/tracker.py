@@ -15,7 +15,7 @@ class Tracker(Protocol):
 
     @property
     def run_id(self) -> str | None:
-        """MLflow's id of the run; None if the server has not answered or tracking is off."""
+        """MLflow's id of the run, or `token:...`; None if tracking is off."""
         ...
 
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -49,7 +49,6 @@ class Tracker(Protocol):
         metric: str,
         value: float,
         *,
-        data_digest: str = "",
         higher_is_better: bool = False,
     ) -> None:
         """Propose a model folder as champion of its dataset; it is taken if its score is best."""
@@ -95,7 +94,6 @@ class NullTracker:
         metric: str,
         value: float,
         *,
-        data_digest: str = "",
         higher_is_better: bool = False,
     ) -> None:
         """Forget a candidate."""

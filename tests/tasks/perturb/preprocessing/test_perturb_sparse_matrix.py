@@ -91,5 +91,5 @@ def test_a_shape_that_is_none_is_refused(tmp_path: Path, shape: object) -> None:
     write(file, np.ones((6, 5), "float32"), "csr")
     with h5py.File(file, "r+") as store:
         store["X"].attrs["shape"] = shape
-        with pytest.raises(UserError, match="X is (damaged|neither)"):
+        with pytest.raises(UserError, match=r"X is (damaged|neither)"):
             open_sparse(file, store["X"])
