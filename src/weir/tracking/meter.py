@@ -14,6 +14,8 @@ import psutil
 
 SECONDS = 10.0
 """Time between two measurements, as in MLflow."""
+SYSTEM = "system/"
+"""Begins the names of measurements; MLflow shows these on a page of their own."""
 MEGABYTE = 1e6
 
 
@@ -53,7 +55,7 @@ class Meter:
 
     def _measure(self) -> None:
         self._record(
-            {f"system/{name}": value for name, value in self._values().items()}, self._count
+            {f"{SYSTEM}{name}": value for name, value in self._values().items()}, self._count
         )
         self._count += 1
 

@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from weir.tracking.meter import SYSTEM
+
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
@@ -34,7 +36,8 @@ def update_view(client: MlflowClient, experiment: str, headlines: Mapping[str, s
             values are better.
     """
     runs = client.search_runs([experiment], ONLY_EVALUATIONS, max_results=MOST_RUNS)
-    scores = list(dict.fromkeys(name for run in runs for name in run.data.metrics))
+    names = dict.fromkeys(name for run in runs for name in run.data.metrics)
+    scores = [name for name in names if not name.startswith(SYSTEM)]
     settings = differing(run.data.params for run in runs)
     client.set_experiment_tag(experiment, TAG, json.dumps(view_state(scores, settings, headlines)))
     note = f"[Table of scores]({view_address(experiment)}) with the settings that differ"
