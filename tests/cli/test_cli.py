@@ -46,13 +46,13 @@ def test_presets_are_listed_used_and_compared(weir, repository: Path) -> None:
 
 def test_use_does_not_lose_uncommitted_edits(weir, repository: Path) -> None:
     params = repository / "params.yaml"
-    params.write_text(params.read_text().replace("seeds: [0]", "seeds: [7]"))
+    params.write_text(params.read_text().replace("seeds:\n- 0", "seeds:\n- 7"))
     outcome = weir("params", "use", "etth1")
     assert outcome.code == 2
     assert outcome.err.splitlines() == [
         "weir: params.yaml: has uncommitted edits; commit them, or pass --force to lose them"
     ]
-    assert "seeds: [7]" in params.read_text()
+    assert "seeds:\n- 7" in params.read_text()
     assert weir("params", "use", "etth1", "--force").code == 0
 
 
@@ -69,7 +69,7 @@ def test_a_changed_graph_is_noticed_and_a_changed_value_is_not(weir, repository:
     assert weir("plan").code == 0
     params.write_text(params.read_text().replace("width: 64", "width: 32"))
     assert weir("plan", "--check").code == 0
-    params.write_text(params.read_text().replace("seeds: [0]", "seeds: [0, 1]"))
+    params.write_text(params.read_text().replace("seeds:\n- 0", "seeds:\n- 0\n- 1"))
     outcome = weir("plan", "--check")
     assert outcome.code == 2
     assert "out of step" in outcome.err and "`weir plan`" in outcome.err
