@@ -1,11 +1,14 @@
 """The best student of a data set is found by name, whatever else is registered."""
 
 import math
+import subprocess
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 
+from weir.commands.tracking import show_champions
+from weir.errors import UserError
 from weir.tracking.registry import ALIAS, register_champion
 from weir.tracking.run import open_stage
 from weir.tracking.shipper import sync
@@ -61,3 +64,47 @@ def test_a_nomination_travels_with_the_run(
         tracker.propose_champion("nominated", Path("results/distill/x"), "crps", 0.3)
     assert sync(root).waiting == {}
     assert champion(client, "nominated") == "results/distill/x"
+
+
+def test_a_champion_is_restored_by_the_command_that_is_said(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(*words: str) -> None:
+        subprocess.run(words, cwd=root, check=True, capture_output=True)
+
+    def scored(value: float, weights: str) -> None:
+        folder = root / "results/distill/x"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.safetensors").write_text(weights)
+        with open_stage(
+            root, section="evaluate", key="x", name="x", seed=0, task="forecast", dataset="sea",
+            commit="abc", scored_on="data/test",
+        ) as tracker:  # fmt: skip
+            tracker.propose_champion("sea", folder.relative_to(root), "crps", value)
+        assert sync(root).waiting == {}
+
+    monkeypatch.chdir(root)
+    call("git", "init", "--quiet")
+    call("git", "config", "user.email", "a@b")
+    call("git", "config", "user.name", "a")
+    call("dvc", "init", "--quiet")
+    (root / "dvc.yaml").write_text(
+        "stages:\n  x:\n    cmd: 'true'\n    outs: [results/distill/x]\n"
+    )
+    scored(0.3, "good")
+    call("dvc", "commit", "--force", "--quiet")
+    call("git", "add", "--all")
+    call("git", "commit", "--quiet", "--message", "run")
+    show_champions(root)
+    assert capsys.readouterr().out.splitlines()[1].strip() == "is in results/distill/x"
+    scored(0.4, "worse, in the same folder")
+    show_champions(root)
+    name, command = capsys.readouterr().out.splitlines()
+    assert name == "sea: results/distill/x, crps 0.3"
+    call(*command.split())
+    assert (root / "champions/sea/model.safetensors").read_text() == "good"
+
+
+def test_a_repository_without_champions_says_so(root: Path) -> None:
+    with pytest.raises(UserError, match="no runs are recorded there; run `snakemake`"):
+        show_champions(root)

@@ -1,5 +1,6 @@
 """Where runs go, and whether somebody is there."""
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -8,7 +9,9 @@ from alembic import command
 from mlflow.store.db import utils
 
 from weir.errors import UserError
+from weir.tracking.run import open_stage
 from weir.tracking.server import free_port, shown_uri, ui
+from weir.tracking.shipper import sync
 from weir.tracking.store import connect, reachable, resolve_store, tracking_uri
 
 
@@ -74,3 +77,29 @@ def test_ui_refuses_to_show_another_servers_runs(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@tracking:5000")
     with pytest.raises(UserError, match=r"^http://tracking:5000: .*MLFLOW_TRACKING_URI"):
         ui(root)
+
+
+def test_a_copied_repository_keeps_its_artifacts_to_itself(tmp_path: Path) -> None:
+    def record(root: Path, name: str) -> None:
+        (root / "scores.txt").write_text(name)
+        with open_stage(
+            root, section="stage1", key=name, name=name, seed=0, task="forecast", dataset="sea"
+        ) as tracker:
+            tracker.log_artifact(root / "scores.txt")
+        assert sync(root).waiting == {}
+
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    record(first, "a")
+    before = sorted(path for path in (first / "mlartifacts").rglob("*") if path.is_file())
+    assert len(before) == 1
+    shutil.copytree(first, second)
+    record(second, "b")
+    after = sorted(path for path in (first / "mlartifacts").rglob("*") if path.is_file())
+    assert after == before
+    client = connect(resolve_store(second))
+    experiment = client.get_experiment_by_name("weir/sea")
+    for run in client.search_runs([experiment.experiment_id]):
+        (found,) = client.list_artifacts(run.info.run_id)
+        assert found.path == "scores.txt"
+        assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(second)
