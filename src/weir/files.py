@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -84,23 +85,26 @@ def whole_output(path: Path, file: str | None = None) -> Iterator[Path]:
     Raises:
         UserError: the place cannot be written to.
     """
+    # Named before it is made, so that a signal finds nothing that is not removed.
+    temporary = path.with_name(f".{path.name}.part-{secrets.token_hex(4)}")
+    lock = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.part-"))
-        lock = os.open(temporary, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(
-            f"{path.parent}: cannot be written to ({error.strerror}); free space or fix its "
-            "permissions, then run the stage again"
-        ) from error
-    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(path)
+            temporary.mkdir()
+            lock = os.open(temporary, os.O_RDONLY)
+        except OSError as error:
+            raise UserError(
+                f"{path.parent}: cannot be written to ({error.strerror}); free space or fix its "
+                "permissions, then run the stage again"
+            ) from error
         _lock(lock)
-        os.chmod(temporary, 0o777 & ~_umask())
         yield temporary
         _replace(temporary / file if file else temporary, path)
     finally:
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
         shutil.rmtree(temporary, ignore_errors=True)
 
 

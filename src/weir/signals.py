@@ -6,6 +6,7 @@ A training saves itself; any other work is given up, and what it had half-writte
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from weir.errors import WeirError
 
 TRY_AGAIN = 75
 """Exit code `EX_TEMPFAIL` of sysexits.h: "try again later"."""
+
+AGAIN_SECONDS = 0.2
+"""After which `Stopped` is raised again, if it was lost."""
 
 
 class Interrupted(WeirError):
@@ -44,19 +48,37 @@ def stop_on_signals() -> Iterator[None]:
         yield
         return
 
+    name = ""
+
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped(signal.Signals(number).name)
+        nonlocal name
+        name = name or signal.Signals(number).name
+        # What is raised in a callback of the garbage collector is lost: so it is raised again, but
+        # not while it is on its way and contexts are being left.
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+        if not _is_on_its_way(sys.exception()):
+            raise Stopped(name)
 
     watched = [signal.SIGTERM, signal.SIGUSR1]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         watched.append(signal.SIGHUP)
-    previous = {number: signal.signal(number, stop) for number in watched}
+    previous = {number: signal.signal(number, stop) for number in (*watched, signal.SIGALRM)}
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in previous.items():
             # None: a handler that was not set from Python, which cannot be put back from here.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _is_on_its_way(error: BaseException | None) -> bool:
+    """Whether an exception is `Stopped`, or was raised while that was handled."""
+    while error is not None:
+        if isinstance(error, Stopped):
+            return True
+        error = error.__context__
+    return False
 
 
 class StopSignals:

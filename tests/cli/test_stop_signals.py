@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from weir.signals import AGAIN_SECONDS, Stopped, stop_on_signals
+
 PARAMS = """\
 datasets:
   sea:
@@ -54,6 +56,7 @@ def parts(root: Path) -> list[Path]:
 def test_it_ends_with_75_and_leaves_nothing(
     stage: str, shell: str, name: str, repository: Path
 ) -> None:
+    assert not parts(repository)
     process = start(repository, stage, "sea", shell=shell)
     while not parts(repository):
         assert process.poll() is None, process.stderr.read()
@@ -61,8 +64,7 @@ def test_it_ends_with_75_and_leaves_nothing(
     process.send_signal(signal.Signals[name])
     _, said = process.communicate(timeout=60)
     assert (process.returncode, parts(repository)) == (75, []), said
-    (line,) = said.splitlines()
-    assert line == f"weir: {name}: stopped, and nothing was kept; run it again"
+    assert said.splitlines()[-1] == f"weir: {name}: stopped, and nothing was kept; run it again"
     assert (repository / "data/raw/sea").exists()
     assert not (repository / "data/processed/sea").exists()
 
@@ -75,3 +77,28 @@ def test_nohup_is_heard(repository: Path) -> None:
     process.send_signal(signal.SIGHUP)
     process.communicate(timeout=120)
     assert process.returncode == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_a_callback_swallows_is_raised_again_and_no_cleanup_is_cut_short() -> None:
+    steps = []
+    with pytest.raises(Stopped, match="SIGTERM"), stop_on_signals():
+        try:
+            gone = Raiser()
+            del gone  # an exception in here is lost
+            steps.append("went on")
+            time.sleep(5)
+            steps.append("never")
+        finally:
+            end = time.monotonic() + 3 * AGAIN_SECONDS
+            while time.monotonic() < end:
+                time.sleep(0.01)
+            steps.append("cleaned up")
+    assert steps == ["went on", "cleaned up"]
+
+
+class Raiser:
+    """Is sent a signal while it is deleted."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
